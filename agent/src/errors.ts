@@ -1,0 +1,4 @@
+/** A mistake of the person who starts the agent (a setting, a file). Printed without a stack. */
+export class StartupError extends Error {
+  override readonly name = 'StartupError';
+}

@@ -1,0 +1,121 @@
+import { writeFileSync } from 'node:fs';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createInterface } from 'node:readline';
+import { BEHAVIOURS } from './behaviour.ts';
+import { parseCommandLine, USAGE } from './options.ts';
+import { type Simulator, startSimulator } from './simulator.ts';
+
+/** A finer watch of the event loop would cost more than a small fleet: 10 ms took 0.5 % of a core. */
+const LOOP_WATCH_MS = 50;
+
+/** Its own stalls make arrivals look late; beside the lateness they tell whose fault it was. */
+const loopDelay = monitorEventLoopDelay({ resolution: LOOP_WATCH_MS });
+
+async function main(argv: readonly string[]): Promise<void> {
+  if (argv.includes('--help')) {
+    console.log(USAGE);
+    return;
+  }
+  const commandLine = parseCommandLine(argv);
+  if (!commandLine.ok) {
+    fail(commandLine.error);
+    return;
+  }
+
+  let simulator: Simulator | undefined;
+  try {
+    simulator = await startSimulator(commandLine.options);
+    if (commandLine.targetsFile !== undefined) writeTargets(simulator, commandLine.targetsFile);
+  } catch (error) {
+    fail(explain(error));
+    await simulator?.stop();
+    return;
+  }
+  serve(simulator);
+}
+
+/** Announces the simulator and obeys signals and standard input until SIGINT or SIGTERM. */
+function serve(simulator: Simulator): void {
+  loopDelay.enable();
+  process.on('SIGUSR2', () => printStats(simulator));
+  const stop = (): void => {
+    printStats(simulator);
+    // What keeps the process alive is the simulator and standard input; both are let go here.
+    process.stdin.destroy();
+    void simulator.stop();
+  };
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  createInterface({ input: process.stdin }).on('line', line => {
+    obey(simulator, line).catch((error: unknown) => printLine({ event: 'error', error: explain(error) }));
+  });
+
+  const { port, targets } = simulator;
+  const [first, last] = [targets[0]?.url, targets.at(-1)?.url];
+  printLine({ event: 'ready', pid: process.pid, servers: targets.length, port, first, last });
+}
+
+async function obey(simulator: Simulator, line: string): Promise<void> {
+  const [command, index, name] = line.trim().split(/\s+/);
+  if (command === 'stats') {
+    printStats(simulator);
+  } else if (command === 'reset') {
+    simulator.resetStats();
+    loopDelay.reset();
+    printLine({ event: 'reset' });
+  } else if (command === 'behaviour') {
+    const behaviour = BEHAVIOURS.find(known => known === name);
+    const target = simulator.targets[Number(index)];
+    if (behaviour === undefined || target === undefined) {
+      const last = simulator.targets.length - 1;
+      printLine({
+        event: 'error',
+        error: `behaviour takes a server from 0 to ${last} and one of ${BEHAVIOURS.join(' ')}`,
+      });
+      return;
+    }
+    await simulator.setBehaviour(target.index, behaviour);
+    printLine({ event: 'behaviour', index: target.index, behaviour });
+  } else if (command !== '') {
+    printLine({ event: 'error', error: 'the commands are stats, reset, and behaviour INDEX NAME' });
+  }
+}
+
+function printStats(simulator: Simulator): void {
+  const { user, system } = process.cpuUsage();
+  printLine({
+    event: 'stats',
+    cpuMs: Math.round((user + system) / 1000),
+    // What is recorded is the time from watch to watch.
+    loopDelayMaxMs: Math.max(0, Math.round(loopDelay.max / 1e6 - LOOP_WATCH_MS)),
+    ...simulator.stats(),
+  });
+}
+
+function printLine(value: object): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+function writeTargets(simulator: Simulator, file: string): void {
+  const lines = simulator.targets.map(({ index, url, token }) =>
+    JSON.stringify({ index, url, token, behaviour: simulator.behaviourOf(index) }),
+  );
+  writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
+}
+
+function explain(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === 'EMFILE') return `${message}: raise "ulimit -n" or simulate fewer --servers`;
+  if (code === 'EADDRINUSE') return `${message}: choose another --port`;
+  if (code === 'EADDRNOTAVAIL')
+    return `${message}: the simulator needs Linux, where all of 127.0.0.0/8 is loopback`;
+  return message;
+}
+
+function fail(message: string): void {
+  console.error(`simulator: ${message}`);
+  process.exitCode = 1;
+}
+
+await main(process.argv.slice(2));

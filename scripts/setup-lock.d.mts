@@ -1,0 +1,1 @@
+export function takeLock(directory: string, onWait: (owner: string) => void): Promise<() => void>;

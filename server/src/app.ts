@@ -1,0 +1,203 @@
+import { fileURLToPath } from 'node:url';
+import { createAuthenticator } from './auth/authenticate.ts';
+import type { Settings } from './config.ts';
+import type { Context } from './context.ts';
+import { createEventFeed } from './events/feed.ts';
+import { adoptRestoredEvents } from './events/store.ts';
+import { newId, type WorkerId } from './ids.ts';
+import { awaitDatabase } from './platform/await-database.ts';
+import type { Clock } from './platform/clock.ts';
+import { type Database, openDatabase } from './platform/db.ts';
+import { createEgress, type Egress } from './platform/egress/client.ts';
+import { createEgressPolicy } from './platform/egress/policy.ts';
+import type { Lookup } from './platform/egress/resolver.ts';
+import { StartupError } from './platform/errors.ts';
+import { mountReference } from './platform/http/reference.ts';
+import { buildHttpServer } from './platform/http/server.ts';
+import { mountDashboard } from './platform/http/static.ts';
+import { createInstruments } from './platform/instruments.ts';
+import { createKeyring, type Keyring, type MasterKeys } from './platform/keyring.ts';
+import type { Log } from './platform/log.ts';
+import { migrate, readMigrations } from './platform/migrate.ts';
+import { runLoop } from './platform/runtime/loop.ts';
+import { stepDown } from './platform/step-down.ts';
+import { createPoller, type Poller } from './polling/poller.ts';
+import type { WorkerRow } from './polling/slots.ts';
+import { ensurePartitions } from './retention/maintain.ts';
+import { partitionedTables } from './retention/partitions.ts';
+import { routes } from './routes.ts';
+import { rewrapDataKeys, verifyKeys } from './secrets/store.ts';
+import { version } from './version.ts';
+import { workers } from './workers.ts';
+
+export type AppOptions = {
+  settings: Settings;
+  connection: Parameters<typeof openDatabase>[0]['connection'];
+  masterKeys: MasterKeys;
+  clock: Clock;
+  log: Log;
+  /** Names this installation of the program while nobody else can bear the name; null where that is unknown. */
+  instance: string | null;
+  workerName: string;
+  /** Listeners of our own that may be polled although they are on loopback. */
+  egressExceptions?: readonly { address: string; port: number }[];
+  lookup?: Lookup;
+  maxConnections?: number;
+};
+
+export type App = {
+  context: Context;
+  /** Where the API listens, or null in a worker. */
+  url: string | null;
+  poller: Poller | null;
+  stop(): Promise<void>;
+};
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+export const migrationsDirectory = here('../migrations');
+const dashboardDirectory = here('../../web/dist');
+
+const databaseTimeoutMs = 30_000;
+// Reads that take longer than this are no use to the person who waits for them.
+const statementTimeoutMs = 5_000;
+
+/**
+ * Wires every part from the settings and starts the roles. Tests start it the same way, with a clock, a
+ * resolver and a database of their own. Throws StartupError for what the operator has to mend; what was
+ * started by then has been stopped.
+ */
+export async function startApp(options: AppOptions): Promise<App> {
+  const { clock, log } = options;
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const each of stops.splice(0).toReversed()) await each();
+  };
+  try {
+    const db = await openChecked(options);
+    stops.push(() => db.close());
+    await prepareDatabase(db, clock, log);
+    return { ...(await startRoles(db, options, stops)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The database once it answers, as a role that row security binds. */
+async function openChecked({ connection, clock, log }: AppOptions): Promise<Database> {
+  const access = { connection, poolSize: 10, statementTimeoutMs, log };
+  const entrance = openDatabase(access);
+  await awaitDatabase(entrance, {
+    clock,
+    timeoutMs: databaseTimeoutMs,
+    onWaiting: () => log.warn('waiting for the database'),
+  });
+  return openDatabase({ ...access, role: await stepDown(entrance) });
+}
+
+async function prepareDatabase(db: Database, clock: Clock, log: Log): Promise<void> {
+  const client = await db.dedicated();
+  try {
+    const applied = await migrate(client, await readMigrations(migrationsDirectory));
+    if (applied.length > 0) log.info({ applied }, 'database schema brought up to date');
+  } finally {
+    await client.end();
+  }
+  await ensurePartitions(db.system, clock.now(), partitionedTables);
+  const adopted = await adoptRestoredEvents(db.system);
+  if (adopted > 0) {
+    log.warn(
+      { events: adopted },
+      'the database was restored from another; its events were put before the new ones',
+    );
+  }
+}
+
+type Stops = (() => Promise<void>)[];
+
+async function startRoles(db: Database, options: AppOptions, stops: Stops): Promise<Omit<App, 'stop'>> {
+  const { settings, clock, log } = options;
+  const secure = settings.publicUrl?.startsWith('https:') ?? false;
+  const stopping = new AbortController();
+  let poller: Poller | null = null;
+  const context: Context = {
+    settings,
+    db,
+    clock,
+    log,
+    egress: createOutboundCalls(options),
+    keyring: await openKeyring(db, options),
+    instruments: createInstruments(),
+    feed: createEventFeed({ db, clock, log }),
+    authenticator: createAuthenticator({ db: db.system, clock, log, secure }),
+    stopping: stopping.signal,
+    isPolling: () => settings.role === 'api' || poller !== null,
+  };
+  stops.push(() => context.egress.close());
+  await context.feed.start();
+  stops.push(() => context.feed.stop());
+  // Before the poller: a port that is taken should stop a start that has not touched any server.
+  const http = settings.role === 'worker' ? null : await listen(context, secure);
+  if (settings.role !== 'api') {
+    poller = createPoller({ ...context, db: db.system, ...settings, worker: workerOf(options) });
+    await poller.start();
+    stops.push(poller.stop);
+  }
+  if (http !== null) stops.push(http.close);
+  const upkeep = workers(context).map(task => runLoop(task, { clock, log, signal: stopping.signal }));
+  stops.push(async () => {
+    stopping.abort();
+    await Promise.all(upkeep);
+    await context.authenticator.flush().catch(() => undefined);
+  });
+  return { context, url: http?.url ?? null, poller };
+}
+
+function createOutboundCalls({ settings, clock, ...options }: AppOptions): Egress {
+  return createEgress({
+    policy: createEgressPolicy({
+      purpose: 'poll',
+      allow: settings.egressAllow,
+      exceptions: options.egressExceptions ?? [],
+    }),
+    clock,
+    // Longer than the interval, or no connection would ever serve a second poll.
+    keepAliveMs: Math.max(75_000, settings.metricsIntervalMs * 1.25),
+    ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
+    ...(options.maxConnections === undefined ? {} : { maxConnections: options.maxConnections }),
+  });
+}
+
+async function openKeyring(db: Database, { masterKeys, log }: AppOptions): Promise<Keyring> {
+  const keyring = createKeyring(masterKeys);
+  await verifyKeys(db.system, keyring);
+  const rewrapped = await rewrapDataKeys(db.system, keyring);
+  if (rewrapped.failed > 0) log.error(rewrapped, 'data keys could not be moved to the newest master key');
+  return keyring;
+}
+
+function workerOf({ clock, workerName, instance }: AppOptions): WorkerRow {
+  const startedAt = clock.now();
+  return { id: newId<WorkerId>(startedAt.getTime()), name: workerName, instance, version, startedAt };
+}
+
+async function listen(context: Context, secure: boolean): Promise<{ url: string; close(): Promise<void> }> {
+  const { host, port } = context.settings;
+  const { authenticate } = context.authenticator;
+  const app = await buildHttpServer({ context, routes, authenticate, secure });
+  mountReference(app, routes);
+  await mountDashboard(app, dashboardDirectory);
+  try {
+    const url = await app.listen({ host, port });
+    return { url, close: () => app.close() };
+  } catch (error) {
+    await app.close();
+    const why = { EADDRINUSE: 'is in use', EACCES: 'needs more rights' }[
+      (error as { code?: string }).code ?? ''
+    ];
+    if (why === undefined) throw error;
+    throw new StartupError(`OPSFLEET_PORT: port ${port} of ${host} ${why}; choose another.`, {
+      cause: error,
+    });
+  }
+}

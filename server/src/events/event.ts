@@ -1,0 +1,49 @@
+import type { GroupId, OrganizationId, ServerId } from '../ids.ts';
+
+export const healthStatuses = ['healthy', 'degraded', 'critical', 'unreachable', 'unknown'] as const;
+export type HealthStatus = (typeof healthStatuses)[number];
+
+/** Every event there is: plain facts and ids, so that a reader needs no second look. */
+export type EventFacts =
+  | { type: 'server.registered'; subject: ServerId; data: { name: string } }
+  | { type: 'server.updated'; subject: ServerId; data: { fields: string[] } }
+  | { type: 'server.deleted'; subject: ServerId; data: { name: string } }
+  | { type: 'server.check_requested'; subject: ServerId; data: { kinds: ('health' | 'metrics')[] } }
+  /** One row for a whole fleet: `subject` is the job, and its row names the servers. */
+  | { type: 'fleet.check_requested'; subject: string; data: { servers: number } }
+  | {
+      type: 'server.health_changed';
+      subject: ServerId;
+      data: { from: HealthStatus; to: HealthStatus; reason: string; name: string };
+    }
+  | { type: 'group.created'; subject: GroupId; data: { name: string } }
+  | { type: 'group.updated'; subject: GroupId; data: { name: string } }
+  | { type: 'group.deleted'; subject: GroupId; data: { name: string } }
+  /** Fixed members only: who matches the criteria changes with the servers, and those have events of their own. */
+  | { type: 'group.members_changed'; subject: GroupId; data: { added: ServerId[]; removed: ServerId[] } };
+
+export type EventType = EventFacts['type'];
+
+/** An event as it was stored. `position` orders it among all others and resumes a stream. */
+export type StoredEvent = EventFacts & {
+  position: Position;
+  organizationId: OrganizationId;
+  at: Date;
+};
+
+/** Where in the feed: transaction, then row. See migrations/0001 for why an id alone would not do. */
+export type Position = { xid: bigint; id: number };
+
+/** `<xid>-<id>`: the id of a server-sent event. */
+export const formatPosition = (position: Position): string => `${position.xid}-${position.id}`;
+
+/** The position a client resumes from, or null when no such position can exist. */
+export function parsePosition(text: string): Position | null {
+  const match = /^(\d{1,19})-(\d{1,15})$/.exec(text);
+  return match === null ? null : { xid: BigInt(match[1]!), id: Number(match[2]) };
+}
+
+export function comparePositions(a: Position, b: Position): number {
+  if (a.xid !== b.xid) return a.xid < b.xid ? -1 : 1;
+  return a.id - b.id;
+}

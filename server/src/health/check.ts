@@ -1,0 +1,31 @@
+import type { EgressReason } from '../platform/egress/client.ts';
+
+/** One part of a server as it reported it. */
+export type Component = { healthy: boolean; critical: boolean; status: string; message?: string };
+
+/** Why a check failed although we asked: a name that stays, for people and for programs. */
+export type FailureReason =
+  | Exclude<EgressReason, 'policy_denied' | 'local_fault' | 'aborted'>
+  | 'auth_failed'
+  | 'not_found'
+  | 'bad_payload'
+  | `http_${number}`;
+
+/** Why there was no check at all: nothing the server did. */
+export type NotCheckedReason = 'policy_denied' | 'local_fault' | 'aborted' | 'token_unreadable';
+
+/** What one check found. A failed probe is a value like any other. */
+export type CheckOutcome =
+  | {
+      kind: 'answered';
+      status: 'healthy' | 'degraded' | 'critical';
+      reason: 'ok' | 'component_failed' | 'reported_degraded' | 'reported_critical';
+      detail: string | null;
+      components: Readonly<Record<string, Component>>;
+      version: string | null;
+    }
+  /** `reached`: some answer came, only not a usable one. */
+  | { kind: 'failed'; reason: FailureReason; detail: string; reached: boolean }
+  | { kind: 'not_checked'; reason: NotCheckedReason; detail: string };
+
+export type CheckResult = { outcome: CheckOutcome; at: Date; durationMs: number };

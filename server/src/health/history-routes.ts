@@ -1,0 +1,104 @@
+import { Type } from 'typebox';
+import { healthStatuses } from '../events/event.ts';
+import { okJson, type Route, route } from '../platform/http/route.ts';
+import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
+import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
+import { checkStatuses, currentHealth, listHealthChecks } from './history.ts';
+
+const Instant = Type.String({ format: 'date-time' });
+const MaybeInstant = Type.Union([Instant, Type.Null()]);
+const MaybeInteger = Type.Union([Type.Integer(), Type.Null()]);
+const MaybeText = Type.Union([Type.String(), Type.Null()]);
+const MaybeHealthy = Type.Union([Type.Boolean(), Type.Null()], {
+  description: 'Null: the check did not tell.',
+});
+const MaybeObject = Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]);
+
+const HealthCheck = Type.Object(
+  {
+    id: Type.Integer(),
+    server_id: Type.String({ format: 'uuid' }),
+    timestamp: Type.String({ format: 'date-time', description: 'When the check started.' }),
+    status: Type.String({ enum: [...checkStatuses] }),
+    reason: Type.String({ description: 'Why, as a stable name: ok, component_failed, timeout, refused, …' }),
+    response_time_ms: MaybeInteger,
+    database_healthy: MaybeHealthy,
+    redis_healthy: MaybeHealthy,
+    services_healthy: MaybeHealthy,
+    error_message: MaybeText,
+    error_details: MaybeObject,
+    created_at: Instant,
+  },
+  { title: 'HealthCheck', additionalProperties: false },
+);
+
+const maxChecks = 1_000;
+
+export const healthHistoryRoutes: Route[] = [
+  route({
+    method: 'GET',
+    path: '/api/v1/fleet/servers/:id/health-history',
+    tag: 'Health',
+    summary: 'List the health checks of a server, newest first',
+    permission: 'fleet:read',
+    params: ServerPath,
+    query: Type.Object(
+      {
+        ...timeRangeQuery,
+        limit: Type.Optional(Type.Integer({ minimum: 1, maximum: maxChecks, description: 'Default 100.' })),
+      },
+      { additionalProperties: false },
+    ),
+    replies: {
+      200: Type.Object(
+        {
+          server_id: Type.String({ format: 'uuid' }),
+          health_checks: Type.Array(HealthCheck),
+          count: Type.Integer(),
+          truncated: Type.Boolean({ description: 'Whether the range holds more checks than limit.' }),
+        },
+        { title: 'HealthHistory', additionalProperties: false },
+      ),
+    },
+    async handler(_context, { params, query }, { db }) {
+      const id = serverIdOf(params);
+      const page = await listHealthChecks(db, id, { ...timeRangeOf(query), limit: query.limit ?? 100 });
+      if (page === null) throw serverNotFound();
+      return okJson(
+        `{"server_id":"${id}","health_checks":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
+      );
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/fleet/servers/:id/health',
+    tag: 'Health',
+    summary: 'Get what is known of the health of a server now',
+    description:
+      'The status is what is believed after several checks; latest_check is what the last one alone found.',
+    permission: 'fleet:read',
+    params: ServerPath,
+    replies: {
+      200: Type.Object(
+        {
+          server_id: Type.String({ format: 'uuid' }),
+          health_status: Type.String({ enum: [...healthStatuses] }),
+          reason: Type.String(),
+          detail: MaybeText,
+          since: Instant,
+          components: MaybeObject,
+          last_seen_at: MaybeInstant,
+          last_health_check_at: MaybeInstant,
+          response_time_ms: MaybeInteger,
+          latest_check: Type.Union([HealthCheck, Type.Null()]),
+        },
+        { title: 'ServerHealth', additionalProperties: false },
+      ),
+    },
+    async handler(_context, { params }, { db }) {
+      const health = await currentHealth(db, serverIdOf(params));
+      if (health === null) throw serverNotFound();
+      return okJson(health);
+    },
+  }),
+];

@@ -1,0 +1,104 @@
+import type { OrganizationId, ServerId } from '../ids.ts';
+import { type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+
+/** What a single check can have found. Unlike a server's health it may be `error`, and is never `unknown`. */
+export const checkStatuses = ['healthy', 'degraded', 'critical', 'unreachable', 'error'] as const;
+export type CheckStatus = (typeof checkStatuses)[number];
+
+/** One check, as it goes into the history. */
+export type HealthCheckRow = {
+  organizationId: OrganizationId;
+  serverId: ServerId;
+  /** When the check started, by our clock. */
+  at: Date;
+  status: CheckStatus;
+  reason: string;
+  responseTimeMs: number | null;
+  /** Null: the check did not tell. */
+  databaseHealthy: boolean | null;
+  redisHealthy: boolean | null;
+  servicesHealthy: boolean | null;
+  errorMessage: string | null;
+  errorDetails: object | null;
+};
+
+/**
+ * Adds checks to the history, in one statement, and returns how many were new. A check that is there already
+ * is left as it is, so a batch may be written again; one of a server that no longer exists is passed over.
+ * A check of a month without a partition fails the whole batch (`isMissingPartition`), and so does a server
+ * deleted in this very moment (SQLSTATE 23503): repeated, the statement sees it gone.
+ */
+export async function insertHealthChecks(tx: SystemTx, rows: readonly HealthCheckRow[]): Promise<number> {
+  if (rows.length === 0) return 0;
+  return tx.execute(sql`
+    insert into server_health_checks (organization_id, server_id, timestamp, status, reason, response_time_ms,
+      database_healthy, redis_healthy, services_healthy, error_message, error_details)
+    select c.* from unnest(
+      ${rows.map(row => row.organizationId)}::uuid[],
+      ${rows.map(row => row.serverId)}::uuid[],
+      ${rows.map(row => row.at)}::timestamptz[],
+      ${rows.map(row => row.status)}::text[],
+      ${rows.map(row => row.reason)}::text[],
+      ${rows.map(row => row.responseTimeMs)}::integer[],
+      ${rows.map(row => row.databaseHealthy)}::boolean[],
+      ${rows.map(row => row.redisHealthy)}::boolean[],
+      ${rows.map(row => row.servicesHealthy)}::boolean[],
+      ${rows.map(row => row.errorMessage)}::text[],
+      ${rows.map(row => (row.errorDetails === null ? null : JSON.stringify(row.errorDetails)))}::jsonb[]
+    ) as c (organization_id, server_id, timestamp, status, reason, response_time_ms, database_healthy,
+            redis_healthy, services_healthy, error_message, error_details)
+    join managed_servers s on s.organization_id = c.organization_id and s.id = c.server_id
+    on conflict (organization_id, server_id, timestamp) do nothing`);
+}
+
+/** A check as the API shows it, built by PostgreSQL. Alias the table `c`. */
+const checkJson = sql`json_build_object(
+  'id', c.id, 'server_id', c.server_id, 'timestamp', rfc3339(c.timestamp), 'status', c.status,
+  'reason', c.reason, 'response_time_ms', c.response_time_ms, 'database_healthy', c.database_healthy,
+  'redis_healthy', c.redis_healthy, 'services_healthy', c.services_healthy, 'error_message', c.error_message,
+  'error_details', c.error_details, 'created_at', rfc3339(c.created_at))`;
+
+/** Both bounds inclusive; null: open. */
+export type HistoryQuery = { from: Date | null; to: Date | null; limit: number };
+
+/** A page of history: its rows as JSON text, and whether the range holds more than `limit` of them. */
+export type HistoryPage = { rows: string; count: number; truncated: boolean };
+
+/** The newest checks of a range, newest first; null when the organization has no such server. */
+export async function listHealthChecks(
+  db: TenantTx,
+  serverId: ServerId,
+  { from, to, limit }: HistoryQuery,
+): Promise<HistoryPage | null> {
+  return db.maybeOne<HistoryPage>(sql`
+    with page as materialized (
+      select c.*, row_number() over (order by c.timestamp desc) as place
+      from (
+        select * from server_health_checks
+        where organization_id = ${db.organizationId} and server_id = ${serverId}
+          ${from === null ? sql`` : sql`and timestamp >= ${from}`} ${to === null ? sql`` : sql`and timestamp <= ${to}`}
+        order by timestamp desc limit ${limit + 1}
+      ) c
+    )
+    select
+      coalesce((select json_agg(${checkJson} order by place) from page c where place <= ${limit}), '[]')::text as rows,
+      least((select count(*) from page), ${limit})::int as count,
+      (select count(*) from page) > ${limit} as truncated
+    from managed_servers where organization_id = ${db.organizationId} and id = ${serverId}`);
+}
+
+/** What is known of a server's health now, with its latest check, as JSON text; null when there is no such server. */
+export async function currentHealth(db: TenantTx, serverId: ServerId): Promise<string | null> {
+  const row = await db.maybeOne<{ json: string }>(sql`
+    select json_build_object(
+      'server_id', s.id, 'health_status', s.health_status, 'reason', s.health_reason, 'detail', s.health_detail,
+      'since', rfc3339(s.health_since), 'components', s.components, 'last_seen_at', rfc3339(s.last_seen_at),
+      'last_health_check_at', rfc3339(s.last_health_check_at), 'response_time_ms', s.response_time_ms,
+      'latest_check', (
+        select ${checkJson} from server_health_checks c
+        where c.organization_id = s.organization_id and c.server_id = s.id
+        order by c.timestamp desc limit 1)
+      )::text as json
+    from managed_servers s where s.organization_id = ${db.organizationId} and s.id = ${serverId}`);
+  return row?.json ?? null;
+}

@@ -1,0 +1,129 @@
+import type { OrganizationId, ServerId } from '../ids.ts';
+import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import {
+  type MetricField,
+  type MetricKind,
+  type Metrics,
+  metricEntries,
+  type Period,
+  periodMs,
+} from './metric.ts';
+
+/** One collection, as it goes into the history. */
+export type MetricsRow = {
+  organizationId: OrganizationId;
+  serverId: ServerId;
+  /** When we asked, by our clock. */
+  at: Date;
+  metrics: Metrics;
+  /** The server's own clock, where it told. */
+  reportedAt: Date | null;
+};
+
+const fieldColumns = sql.join(metricEntries.map(([field]) => sql.ref(field)));
+
+/**
+ * Adds collections to the history, in one statement, and returns how many were new. A row that is there
+ * already is left as it is, so a batch may be written again; one of a server that no longer exists is
+ * passed over. A row of a month without a partition fails the whole batch (`isMissingPartition`), and so
+ * does a server deleted in this very moment (SQLSTATE 23503): repeated, the statement sees it gone.
+ */
+export async function insertMetrics(tx: SystemTx, rows: readonly MetricsRow[]): Promise<number> {
+  if (rows.length === 0) return 0;
+  const values = metricEntries.map(
+    ([field, { column }]) => sql`${rows.map(row => row.metrics[field] ?? null)}::${sql.raw(column)}[]`,
+  );
+  return tx.execute(sql`
+    insert into server_metrics_aggregated (organization_id, server_id, timestamp, period, reported_at, ${fieldColumns})
+    select r.organization_id, r.server_id, r.timestamp, '1m', r.reported_at, ${fieldColumns}
+    from unnest(
+      ${rows.map(row => row.organizationId)}::uuid[],
+      ${rows.map(row => row.serverId)}::uuid[],
+      ${rows.map(row => row.at)}::timestamptz[],
+      ${rows.map(row => row.reportedAt)}::timestamptz[],
+      ${sql.join(values)}
+    ) as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})
+    join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
+    on conflict (organization_id, server_id, period, timestamp) do nothing`);
+}
+
+export type MetricsQuery = {
+  period: Period;
+  /** Both inclusive; null: open. */
+  from: Date | null;
+  to: Date | null;
+  limit: number;
+};
+
+/** A page of history: its rows as JSON text, and whether the range holds more than `limit` of them. */
+export type MetricsPage = { rows: string; count: number; truncated: boolean };
+
+/** The newest rows of a range, newest first; null when the organization has no such server. */
+export async function listMetrics(
+  db: TenantTx,
+  serverId: ServerId,
+  query: MetricsQuery,
+): Promise<MetricsPage | null> {
+  const rows = query.period === '1m' ? collectedRows(query) : summedUpRows(query, periodMs[query.period]);
+  return db.maybeOne<MetricsPage>(sql`
+    with page as materialized (
+      select r.*, row_number() over (order by r.timestamp desc) as place
+      from (${rows(db, serverId)} order by timestamp desc limit ${query.limit + 1}) r
+    )
+    select
+      coalesce((select json_agg(${rowJson(query.period)} order by place)
+                from page r where place <= ${query.limit}), '[]')::text as rows,
+      least((select count(*) from page), ${query.limit})::int as count,
+      (select count(*) from page) > ${query.limit} as truncated
+    from managed_servers where organization_id = ${db.organizationId} and id = ${serverId}`);
+}
+
+// trim_scale: a price is stored with six decimals and shown with as many as it has.
+const rowJson = (period: Period): Sql<unknown> => sql`json_build_object(
+  'id', r.id, 'server_id', r.server_id, 'timestamp', rfc3339(r.timestamp), 'period', ${period}::text,
+  ${sql.join(
+    metricEntries.map(([field, { column }]) => {
+      const value = sql.ref(`r.${field}`);
+      return sql`${sql.lit(field)}, ${column === 'numeric' ? sql`trim_scale(${value})` : value}`;
+    }),
+  )},
+  'created_at', rfc3339(r.created_at))`;
+
+type Rows = (db: TenantTx, serverId: ServerId) => Sql<unknown>;
+
+const collectedRows =
+  ({ from, to }: MetricsQuery): Rows =>
+  (db, serverId) =>
+    sql`
+    select id, server_id, timestamp, created_at, ${fieldColumns} from server_metrics_aggregated
+    where organization_id = ${db.organizationId} and server_id = ${serverId} and period = '1m'
+      ${from === null ? sql`` : sql`and timestamp >= ${from}`} ${to === null ? sql`` : sql`and timestamp <= ${to}`}`;
+
+const summary: Readonly<Record<MetricKind, (field: MetricField, decimals: number) => Sql<unknown>>> = {
+  gauge: (field, decimals) =>
+    sql`round(avg(${sql.ref(field)})::numeric, ${sql.lit(decimals)}) as ${sql.ref(field)}`,
+  counter: field =>
+    sql`(array_agg(${sql.ref(field)} order by timestamp desc) filter (where ${sql.ref(field)} is not null))[1]
+        as ${sql.ref(field)}`,
+};
+
+/**
+ * Longer periods, computed from what was collected: each begins at a multiple of its length since the Unix
+ * epoch, so days are those of UTC. A range chooses the periods that begin in it, and those are whole.
+ */
+const summedUpRows =
+  ({ from, to }: MetricsQuery, lengthMs: number): Rows =>
+  (db, serverId) => {
+    const first = from === null ? null : new Date(Math.ceil(from.getTime() / lengthMs) * lengthMs);
+    const end = to === null ? null : new Date((Math.floor(to.getTime() / lengthMs) + 1) * lengthMs);
+    const bucket = sql`date_bin(${`${lengthMs / 1_000} seconds`}::interval, timestamp, 'epoch'::timestamptz)`;
+    return sql`
+      select max(id) as id, server_id, bucket as timestamp, max(created_at) as created_at,
+             ${sql.join(metricEntries.map(([field, { kind, decimals }]) => summary[kind](field, decimals)))}
+      from (
+        select *, ${bucket} as bucket from server_metrics_aggregated
+        where organization_id = ${db.organizationId} and server_id = ${serverId} and period = '1m'
+          ${first === null ? sql`` : sql`and timestamp >= ${first}`} ${end === null ? sql`` : sql`and timestamp < ${end}`}
+      ) collected
+      group by server_id, bucket`;
+  };

@@ -1,0 +1,119 @@
+import type { Clock } from '../platform/clock.ts';
+import type { SystemDb } from '../platform/db.ts';
+import type { Egress } from '../platform/egress/client.ts';
+import { loadServerTokens } from '../secrets/store.ts';
+import { createEntry, type Entry, kinds, type Roster, resolveTarget, type ServerKey } from './roster.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Lease } from './slots.ts';
+import { loadServers, loadSlots, type PolledServer } from './store.ts';
+
+/** Keeps the roster and the schedule in step with what is stored. */
+export type Enrolment = {
+  /** Takes up the servers of newly leased slots. `isFirst`: the process has just started. */
+  load(leases: readonly Lease[], isFirst: boolean): Promise<void>;
+  /** Reads servers again that somebody changed. */
+  reload(keys: readonly ServerKey[]): Promise<void>;
+  dismiss(entry: Entry): void;
+};
+
+type Options = {
+  db: SystemDb;
+  clock: Clock;
+  egress: Egress;
+  roster: Roster;
+  scheduler: Scheduler;
+  healthIntervalMs: number;
+  /** The slots held now, each with the epoch of its lease. */
+  epochs(): ReadonlyMap<number, number>;
+};
+
+/** On start, a small fleet is looked at again at once; for a large one that would be a stampede. */
+const smallFleet = 200;
+const firstLookSpreadMs = 1_500;
+/** After the first health check, so that a new server's charts begin with its page. */
+const firstMetricsDelayMs = 1_000;
+
+export function createEnrolment(options: Options): Enrolment {
+  const { db, clock, egress, roster, scheduler } = options;
+
+  function dismiss(entry: Entry): void {
+    scheduler.stop(entry);
+    roster.remove(entry.server.id);
+    if (entry.origin !== '') egress.forget(entry.origin);
+  }
+
+  async function enrol(servers: readonly PolledServer[], lookNow: boolean): Promise<void> {
+    const tokens = await loadServerTokens(
+      db,
+      servers.map(({ organizationId, id }) => ({ organizationId, serverId: id })),
+    );
+    const tokenOf = new Map(tokens.map(token => [token.serverId, token]));
+    for (const [index, server] of servers.entries()) {
+      const epoch = options.epochs().get(server.slot);
+      if (epoch === undefined) continue;
+      const known = roster.get(server.id);
+      if (known !== undefined) {
+        refresh(known, server, tokenOf.get(server.id) ?? null);
+        continue;
+      }
+      const entry = createEntry(server, epoch, tokenOf.get(server.id) ?? null, egress);
+      roster.set(entry);
+      const isNew = server.state.reason === 'not_checked';
+      const inMs = lookNow
+        ? (index * firstLookSpreadMs) / servers.length
+        : isNew
+          ? 0
+          : overdueInMs(server, index);
+      scheduler.start(entry, {
+        healthInMs: inMs,
+        metricsInMs: isNew || lookNow ? (inMs ?? 0) + firstMetricsDelayMs : null,
+      });
+    }
+  }
+
+  /** A check that fell into the gap between two workers is made up for, spread so that many are no stampede. */
+  function overdueInMs({ state }: PolledServer, index: number): number | null {
+    const ageMs = clock.now().getTime() - (state.lastCheckedAt?.getTime() ?? 0);
+    return ageMs > options.healthIntervalMs ? (index * 2) % options.healthIntervalMs : null;
+  }
+
+  function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {
+    const moved = entry.server.apiUrl !== server.apiUrl || entry.server.adapter !== server.adapter;
+    // Our state is ahead of the stored one, except where the API started the server anew, at a time of its own.
+    const restarted =
+      server.state.reason === 'not_checked' && server.state.since.getTime() !== entry.knownSince.getTime();
+    const state = restarted ? server.state : entry.server.state;
+    entry.knownSince = server.state.since;
+    const oldOrigin = entry.origin;
+    const renewed = sealedToken?.version !== entry.sealedToken?.version;
+    entry.server = { ...server, state };
+    entry.sealedToken = sealedToken;
+    if (moved) {
+      Object.assign(entry, resolveTarget(server, egress));
+      if (oldOrigin !== '' && oldOrigin !== entry.origin) egress.forget(oldOrigin);
+    }
+    if (moved || renewed || restarted) for (const kind of kinds) scheduler.request(entry, kind, clock.now());
+  }
+
+  async function reload(keys: readonly ServerKey[]): Promise<void> {
+    const servers = await loadServers(db, keys);
+    const found = new Set(servers.map(server => server.id));
+    for (const { id } of keys) {
+      const entry = roster.get(id);
+      if (entry !== undefined && !found.has(id)) dismiss(entry);
+    }
+    await enrol(servers, false);
+  }
+
+  return {
+    async load(leases, isFirst) {
+      const servers = await loadSlots(
+        db,
+        leases.map(lease => lease.slot),
+      );
+      await enrol(servers, isFirst && servers.length <= smallFleet);
+    },
+    reload,
+    dismiss,
+  };
+}

@@ -1,0 +1,274 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
+import { createFakeClock } from '../../test/fakes/clock.ts';
+import { until } from '../../test/fakes/until.ts';
+import { addOrganization, addServer } from '../../test/fleet.ts';
+import { newId, type OrganizationId, type ServerId, type WorkerId } from '../ids.ts';
+import { sql } from '../platform/db.ts';
+import { createLog } from '../platform/log.ts';
+import { createLeases, type Leases } from './leases.ts';
+import { heartbeatMs, type Lease, type WorkerStats } from './slots.ts';
+import { type HealthWrite, writeHealth, writeMetrics } from './store.ts';
+
+const kind = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
+const stats: WorkerStats = {
+  health: kind,
+  metrics: { ...kind, valuesCollected: 0 },
+  servers: 0,
+  slots: 0,
+  latenessP99Seconds: 0,
+};
+
+type Worker = {
+  leases: Leases;
+  id: WorkerId;
+  /** What its owner was told, in order. */
+  told: string[];
+  /** Lets one heartbeat happen and waits for its end. */
+  beat(): Promise<void>;
+  /** Stops it as a crash does: nothing is given back. */
+  crash(): Promise<void>;
+};
+
+let database: TestDatabase;
+let running: Worker[];
+beforeEach(async () => {
+  database = await createTestDatabase();
+  running = [];
+});
+afterEach(async () => {
+  for (const worker of running) await worker.crash();
+  await database.close();
+});
+
+let started = 0;
+async function startWorker(
+  changes: { instance?: string; gained?: (leases: readonly Lease[]) => Promise<void> } = {},
+) {
+  const clock = createFakeClock();
+  started += 1;
+  const id = newId<WorkerId>(started);
+  const told: string[] = [];
+  const ended = new AbortController();
+  let beats = 0;
+  const leases = createLeases({
+    db: database.db.system,
+    clock: {
+      ...clock,
+      async sleep(ms, signal) {
+        beats += 1;
+        await clock.sleep(ms, signal);
+      },
+    },
+    log: createLog({ level: 'silent' }),
+    worker: { id, name: id, instance: changes.instance ?? null, version: '1', startedAt: new Date(started) },
+    stats: () => stats,
+    async gained(gained) {
+      told.push(`gained ${gained.length}`);
+      await changes.gained?.(gained);
+    },
+    async lost(slots) {
+      const { owned } = await database.db.system.one<{ owned: number }>(sql`
+        select count(*)::int as owned from poll_slots where owner = ${id} and slot = any(${slots}::smallint[])`);
+      told.push(`lost ${slots.length} while ${owned} were still its own`);
+    },
+  });
+  await leases.start();
+  const loop = leases.run(ended.signal);
+  const worker: Worker = {
+    leases,
+    id,
+    told,
+    async beat() {
+      // Each heartbeat ends by going to sleep again.
+      const before = beats;
+      await clock.advance(heartbeatMs);
+      await until('the end of a heartbeat', async () => beats > before);
+    },
+    async crash() {
+      ended.abort();
+      await loop;
+    },
+  };
+  running.push(worker);
+  return worker;
+}
+
+/** Makes a worker look as if nothing had been heard of it for longer than a lease lasts. */
+const silence = async (worker: Worker): Promise<void> => {
+  await database.db.system.execute(
+    sql`update poll_slots set expires_at = now() - interval '1 second' where owner = ${worker.id}`,
+  );
+  await database.db.system.execute(
+    sql`update workers set heartbeat_at = now() - interval '16 seconds' where id = ${worker.id}`,
+  );
+};
+const shares = (): number[] => running.map(({ leases }) => leases.held().size);
+const expectNoSlotHeldTwice = (): void => {
+  const all = running.flatMap(({ leases }) => [...leases.held().keys()]);
+  expect(new Set(all).size).toBe(all.length);
+};
+
+describe('workers share the slots', () => {
+  it('evenly, each slot with one of them, after one heartbeat of each', async () => {
+    const first = await startWorker();
+    expect(shares()).toEqual([256]);
+    const second = await startWorker();
+    expect(shares()).toEqual([256, 0]);
+    await first.beat();
+    await second.beat();
+    expect(shares()).toEqual([128, 128]);
+    const third = await startWorker();
+    for (const worker of [first, second, third]) await worker.beat();
+    expect(shares()).toEqual([86, 85, 85]);
+    expectNoSlotHeldTwice();
+  });
+
+  it('and give back only what is stored: nobody else has the slots before', async () => {
+    const first = await startWorker();
+    const second = await startWorker();
+    await first.beat();
+    expect(first.told).toEqual(['gained 256', 'lost 128 while 128 were still its own']);
+    await second.beat();
+    expect(second.told).toEqual(['gained 128']);
+  });
+
+  it('and take over at the next heartbeat what one gives back when it stops', async () => {
+    const [first, second] = [await startWorker(), await startWorker()];
+    await first.beat();
+    await second.beat();
+    await first.leases.stop();
+    await second.beat();
+    expect(second.leases.held().size).toBe(256);
+  });
+
+  it('and take over what a dead one held once its lease has ended, with higher epochs', async () => {
+    const [dead, heir] = [await startWorker(), await startWorker()];
+    const epochs = new Map(dead.leases.held());
+    await dead.crash();
+    await heir.beat();
+    expect(heir.leases.held().size).toBe(0);
+    await silence(dead);
+    await heir.beat();
+    expect(heir.leases.held().size).toBe(256);
+    for (const [slot, epoch] of heir.leases.held()) expect(epoch).toBeGreaterThan(epochs.get(slot)!);
+  });
+
+  it('and one that comes back from a long pause finds out that it holds nothing', async () => {
+    const [paused, heir] = [await startWorker(), await startWorker()];
+    await silence(paused);
+    await heir.beat();
+    expect(heir.leases.held().size).toBe(256);
+    await paused.beat();
+    expect(paused.leases.held().size).toBe(0);
+    await heir.beat();
+    await paused.beat();
+    expect(shares()).toEqual([128, 128]);
+    expectNoSlotHeldTwice();
+  });
+});
+
+describe('a slot that is a worker’s own by the books alone', () => {
+  it('is claimed anew: the answer to the claim was lost', async () => {
+    const worker = await startWorker();
+    await database.db.system.execute(
+      sql`update poll_slots set epoch = nextval('poll_epoch_seq') where slot < 10`,
+    );
+    await worker.beat();
+    expect(worker.leases.held().size).toBe(256);
+    expect(worker.told).toEqual(['gained 256', 'lost 10 while 10 were still its own', 'gained 10']);
+  });
+
+  it('is given back when its servers cannot be loaded, and tried again', async () => {
+    let fails = true;
+    const gained = async (): Promise<void> => {
+      if (fails) throw new Error('cannot be loaded');
+    };
+    const holder = await startWorker();
+    const worker = await startWorker({ gained });
+    await holder.beat();
+    await worker.beat();
+    expect(shares()).toEqual([128, 0]);
+    fails = false;
+    await worker.beat();
+    expect(shares()).toEqual([128, 128]);
+  });
+});
+
+describe('workers of one installation', () => {
+  it('need not wait for their own dead: a restart takes every slot at once', async () => {
+    const before = await startWorker({ instance: 'here' });
+    await before.crash();
+    const after = await startWorker({ instance: 'here' });
+    expect(after.leases.held().size).toBe(256);
+  });
+
+  it('that turn out to be twins share the slots, and do not evict each other for ever', async () => {
+    const first = await startWorker({ instance: 'cloned' });
+    const second = await startWorker({ instance: 'cloned' });
+    expect(second.leases.held().size).toBe(256);
+    for (let round = 0; round < 3; round += 1) {
+      await first.beat();
+      await second.beat();
+      expectNoSlotHeldTwice();
+    }
+    expect(shares()).toEqual([128, 128]);
+  });
+});
+
+describe('what a worker writes', () => {
+  const at = new Date('2026-11-02T00:00:00Z');
+  let organizationId: OrganizationId;
+  let id: ServerId;
+  beforeEach(async () => {
+    organizationId = await addOrganization(database.db);
+    id = await addServer(database.db, organizationId);
+  });
+
+  const write = (epoch: number, seq: number, status: 'healthy' | 'unreachable'): HealthWrite => ({
+    organizationId,
+    id,
+    name: 'web-1',
+    epoch,
+    seq,
+    components: null,
+    version: null,
+    responseTimeMs: null,
+    changes: [{ from: 'unknown', to: status, reason: 'ok', at }],
+    state: {
+      status,
+      reason: 'ok',
+      detail: null,
+      since: at,
+      lastCheckedAt: at,
+      lastSeenAt: at,
+      consecutiveFailures: 0,
+      consecutiveSuccesses: 1,
+      recentResults: 0,
+    },
+  });
+  const stored = async () =>
+    database.db.system.one<{ health_status: string; events: number }>(sql`
+      select health_status, (select count(*)::int from events where type = 'server.health_changed') as events
+      from managed_servers where id = ${id}`);
+
+  it('is refused once another one has written with a later lease, and no event tells of it', async () => {
+    expect(await writeHealth(database.db.system, [write(8, 1, 'healthy')], at)).toBe(1);
+    expect(await writeHealth(database.db.system, [write(7, 99, 'unreachable')], at)).toBe(0);
+    expect(await stored()).toEqual({ health_status: 'healthy', events: 1 });
+    const metrics = { organizationId, id, epoch: 7, at, metrics: { cpu_percent: 1 }, reason: 'ok' };
+    expect(await writeMetrics(database.db.system, [metrics])).toBe(0);
+  });
+
+  it('may be written again without a second event', async () => {
+    for (let round = 0; round < 3; round += 1)
+      await writeHealth(database.db.system, [write(8, 5, 'healthy')], at);
+    expect(await stored()).toEqual({ health_status: 'healthy', events: 1 });
+  });
+
+  it('is refused for a server that was paused meanwhile', async () => {
+    await database.db.system.execute(sql`update managed_servers set status = 'maintenance' where id = ${id}`);
+    expect(await writeHealth(database.db.system, [write(8, 1, 'healthy')], at)).toBe(0);
+    expect(await stored()).toEqual({ health_status: 'unknown', events: 0 });
+  });
+});

@@ -1,0 +1,118 @@
+import type { Clock } from '../platform/clock.ts';
+import type { SystemDb } from '../platform/db.ts';
+import type { Log } from '../platform/log.ts';
+import {
+  claimSlots,
+  fairShare,
+  heartbeat,
+  heartbeatMs,
+  type Lease,
+  registerWorker,
+  releaseSlots,
+  renewLeases,
+  unregisterWorker,
+  type WorkerRow,
+  type WorkerStats,
+} from './slots.ts';
+
+/** This worker's share of the slots, kept by heartbeats. */
+export type Leases = {
+  /** Slot to epoch. */
+  held(): ReadonlyMap<number, number>;
+  start(): Promise<void>;
+  run(signal: AbortSignal): Promise<void>;
+  stop(): Promise<void>;
+};
+
+export type LeasesOptions = {
+  db: SystemDb;
+  clock: Clock;
+  log: Log;
+  worker: WorkerRow;
+  stats(): WorkerStats;
+  /** Must have loaded the slots' servers when it resolves. */
+  gained(leases: readonly Lease[]): Promise<void>;
+  /** Resolves when what is known of the slots' servers is stored, as far as that is possible. */
+  lost(slots: readonly number[]): Promise<void>;
+};
+
+/**
+ * Each heartbeat: renew, see who lives, give back what exceeds the fair share, claim what is free up to it.
+ * While the database is away the slots are kept: polling on is harmless, because every write is fenced by
+ * the epoch, and a pause would be a blind spot.
+ */
+export function createLeases(options: LeasesOptions): Leases {
+  const { db, clock, log, worker } = options;
+  const held = new Map<number, number>();
+
+  async function beat(): Promise<void> {
+    const live = await heartbeat(db, worker.id, options.stats());
+    const kept = await renewLeases(db, worker.id);
+    await lose(
+      [...held.keys()].filter(
+        slot => !kept.some(lease => lease.slot === slot && lease.epoch === held.get(slot)),
+      ),
+    );
+    // Claimed by a statement whose answer was lost, or not given back: ours, and polled by nobody.
+    const strays = kept.filter(({ slot, epoch }) => held.get(slot) !== epoch).map(({ slot }) => slot);
+    if (strays.length > 0) await releaseSlots(db, worker.id, strays);
+    const rank = live.indexOf(worker.id);
+    if (rank === -1) {
+      // Our row is gone: we were away for so long that somebody cleaned up, or a copy of this machine started
+      // and took us for dead. Come back without the claim to be the only one, or the two would evict each
+      // other for ever.
+      await registerWorker(db, { ...worker, instance: null });
+      return;
+    }
+    const share = fairShare(live.length, rank);
+    const excess = [...held.keys()].slice(share);
+    if (excess.length > 0) {
+      await lose(excess);
+      await releaseSlots(db, worker.id, excess);
+    }
+    await gain(await claimSlots(db, worker.id, share - held.size));
+  }
+
+  async function lose(slots: readonly number[]): Promise<void> {
+    if (slots.length === 0) return;
+    for (const slot of slots) held.delete(slot);
+    await options.lost(slots);
+  }
+
+  async function gain(leases: readonly Lease[]): Promise<void> {
+    if (leases.length === 0) return;
+    for (const { slot, epoch } of leases) held.set(slot, epoch);
+    try {
+      await options.gained(leases);
+    } catch (error) {
+      // Not loaded is not polled: better give them to somebody who can.
+      const slots = leases.map(lease => lease.slot);
+      await lose(slots);
+      await releaseSlots(db, worker.id, slots).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  return {
+    held: () => held,
+    async start() {
+      await registerWorker(db, worker);
+      await beat();
+    },
+    async run(signal) {
+      for (;;) {
+        await clock.sleep(heartbeatMs, signal);
+        if (signal.aborted) return;
+        await beat().catch(error => {
+          log.warn({ err: error }, 'no heartbeat: the database is away; polling goes on');
+        });
+      }
+    },
+    async stop() {
+      held.clear();
+      await unregisterWorker(db, worker.id).catch(error => {
+        log.warn({ err: error }, 'slots could not be given back; they expire by themselves');
+      });
+    },
+  };
+}

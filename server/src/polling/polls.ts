@@ -1,0 +1,180 @@
+import type { CheckOutcome, CheckResult } from '../health/check.ts';
+import { evaluate, type HealthPolicy } from '../health/evaluate.ts';
+import type { HealthCheckRow } from '../health/history.ts';
+import type { ParsedMetrics } from '../metrics/metric.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Egress } from '../platform/egress/client.ts';
+import type { Instruments } from '../platform/instruments.ts';
+import type { Keyring, Secret } from '../platform/keyring.ts';
+import { openServerToken } from '../secrets/secrets.ts';
+import { type Deadlines, probeHealth, probeMetrics, type Target } from './probe.ts';
+import type { Results } from './results.ts';
+import type { Entry } from './roster.ts';
+import type { WorkerStats } from './slots.ts';
+
+export type PollParts = {
+  clock: Clock;
+  egress: Egress;
+  keyring: Keyring;
+  instruments: Instruments;
+  results: Results;
+  policy: HealthPolicy;
+  stats: Pick<WorkerStats, 'health' | 'metrics'>;
+  /** The number of the next result. */
+  nextSeq(): number;
+};
+
+// Connecting takes one round trip or it will not come to anything; answering may take a busy machine a while.
+const deadlines: Deadlines = { connectTimeoutMs: 3_000, totalTimeoutMs: 10_000 };
+
+/**
+ * One health check from start to "handed over to be stored": ask, evaluate, remember. `startedAfter` is when
+ * somebody asked for it, if somebody did: the check is never dated before the request it answers, whatever
+ * the two clocks say. Returns how soon to look again, if sooner than scheduled.
+ */
+export async function pollHealth(
+  parts: PollParts,
+  entry: Entry,
+  startedAfter: Date | null,
+): Promise<number | null> {
+  const at = notBefore(parts.clock.now(), startedAfter);
+  const startedMs = parts.clock.monotonicMs();
+  const outcome = await withToken(parts, entry, (target, token) =>
+    probeHealth(parts.egress, target, token.reveal(), deadlines),
+  );
+  const durationMs = parts.clock.monotonicMs() - startedMs;
+  if (entry.gone || isAborted(outcome)) return null;
+  const result: CheckResult = { outcome, at, durationMs };
+  const verdict = evaluate(entry.server.state, result, parts.policy);
+  entry.server.state = verdict.next;
+  parts.results.health(historyRow(entry, result), {
+    organizationId: entry.server.organizationId,
+    id: entry.server.id,
+    name: entry.server.name,
+    epoch: entry.epoch,
+    seq: parts.nextSeq(),
+    state: verdict.next,
+    components: outcome.kind === 'answered' ? outcome.components : null,
+    version: outcome.kind === 'answered' ? outcome.version : null,
+    responseTimeMs: answeredIn(result),
+    changes: verdict.change === null ? [] : [{ ...verdict.change, at }],
+  });
+  count(parts, 'health', outcome.reason, { ok: outcome.kind === 'answered', at, durationMs });
+  return verdict.recheckAfterMs;
+}
+
+/**
+ * One collection of metrics. Unless somebody asked for it, a server that is unreachable is left alone (its
+ * health check is already trying), and so is one of a kind that has no metrics.
+ */
+export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: Date | null): Promise<void> {
+  const { server } = entry;
+  const hasMetrics = !('metricsUrls' in entry.target) || entry.target.metricsUrls.length > 0;
+  if (startedAfter === null && (server.state.status === 'unreachable' || !hasMetrics)) return;
+  const at = notBefore(parts.clock.now(), startedAfter);
+  const startedMs = parts.clock.monotonicMs();
+  const parsed = await withToken<ParsedMetrics>(parts, entry, (target, token) =>
+    probeMetrics(parts.egress, target, token.reveal(), deadlines),
+  );
+  const durationMs = parts.clock.monotonicMs() - startedMs;
+  const failure = 'kind' in parsed ? { reason: parsed.reason } : parsed.ok ? null : { reason: parsed.reason };
+  if (entry.gone || failure?.reason === 'aborted') return;
+  const { organizationId, id } = server;
+  const metrics = 'metrics' in parsed ? parsed.metrics : null;
+  const reportedAt = 'metrics' in parsed ? parsed.reportedAt : null;
+  parts.results.metrics(metrics === null ? null : { organizationId, serverId: id, at, metrics, reportedAt }, {
+    organizationId,
+    id,
+    epoch: entry.epoch,
+    at,
+    metrics,
+    reason: failure?.reason ?? 'ok',
+  });
+  count(parts, 'metrics', failure?.reason ?? 'ok', { ok: failure === null, at, durationMs });
+  if (metrics !== null) parts.stats.metrics.valuesCollected += Object.keys(metrics).length;
+}
+
+type NotChecked = Extract<CheckOutcome, { kind: 'not_checked' }>;
+
+/** Opens the token for this one request. Where that fails, nothing is sent anywhere. */
+async function withToken<T>(
+  parts: PollParts,
+  entry: Entry,
+  ask: (target: Target, token: Secret) => Promise<T>,
+): Promise<T | NotChecked> {
+  if ('deniedBecause' in entry.target) {
+    return { kind: 'not_checked', reason: 'policy_denied', detail: entry.target.deniedBecause };
+  }
+  const opened =
+    entry.sealedToken === null
+      ? ({ ok: false, reason: 'missing' } as const)
+      : openServerToken(parts.keyring, entry.sealedToken, entry.origin);
+  if (!opened.ok) {
+    return {
+      kind: 'not_checked',
+      reason: 'token_unreadable',
+      detail: `The stored token cannot be used (${opened.reason}); set it again.`,
+    };
+  }
+  return ask(entry.target, opened.token);
+}
+
+const isAborted = (outcome: CheckOutcome): boolean =>
+  outcome.kind === 'not_checked' && outcome.reason === 'aborted';
+
+const notBefore = (now: Date, earliest: Date | null): Date =>
+  earliest !== null && earliest > now ? earliest : now;
+
+/** A time means something only where something answered. */
+const answeredIn = ({ outcome, durationMs }: CheckResult): number | null =>
+  outcome.kind === 'answered' || (outcome.kind === 'failed' && outcome.reached)
+    ? Math.round(durationMs)
+    : null;
+
+function historyRow(entry: Entry, result: CheckResult): HealthCheckRow {
+  const { outcome } = result;
+  const components = outcome.kind === 'answered' ? outcome.components : {};
+  const failing = Object.fromEntries(
+    Object.entries(components).filter(([, component]) => !component.healthy),
+  );
+  return {
+    organizationId: entry.server.organizationId,
+    serverId: entry.server.id,
+    at: result.at,
+    status: historyStatus(outcome),
+    reason: outcome.reason,
+    responseTimeMs: answeredIn(result),
+    databaseHealthy: components['database']?.healthy ?? null,
+    redisHealthy: components['redis']?.healthy ?? null,
+    servicesHealthy: components['services']?.healthy ?? null,
+    errorMessage: outcome.detail,
+    errorDetails: Object.keys(failing).length === 0 ? null : failing,
+  };
+}
+
+/** What this check alone says, before hysteresis. `error`: the fault was ours. */
+function historyStatus(outcome: CheckOutcome): HealthCheckRow['status'] {
+  switch (outcome.kind) {
+    case 'answered':
+      return outcome.status;
+    case 'failed':
+      return outcome.reached ? 'critical' : 'unreachable';
+    case 'not_checked':
+      return 'error';
+  }
+}
+
+function count(
+  parts: PollParts,
+  kind: 'health' | 'metrics',
+  reason: string,
+  poll: { ok: boolean; at: Date; durationMs: number },
+): void {
+  const stats = parts.stats[kind];
+  stats.performed += 1;
+  if (poll.ok) stats.successful += 1;
+  else stats.failed += 1;
+  stats.lastRun = poll.at.toISOString();
+  stats.lastDurationSeconds = Math.round(poll.durationMs) / 1000;
+  parts.instruments.checks.inc({ kind, reason });
+}

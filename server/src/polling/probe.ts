@@ -1,0 +1,132 @@
+import type { CheckOutcome } from '../health/check.ts';
+import type { ParsedMetrics } from '../metrics/metric.ts';
+import type { Egress, EgressFailure, EgressReply } from '../platform/egress/client.ts';
+import type { TargetUrl } from '../platform/egress/url.ts';
+import type { AdapterName } from '../servers/server.ts';
+import type { Adapter, AdapterMemory } from './adapters/adapter.ts';
+import { http } from './adapters/http.ts';
+import { nodeExporter } from './adapters/node-exporter.ts';
+import { opsCenter } from './adapters/ops-center.ts';
+
+export const adapters: Readonly<Record<AdapterName, Adapter>> = {
+  'ops-center': opsCenter,
+  node_exporter: nodeExporter,
+  http,
+};
+
+/** What a probe needs to know of a server. */
+export type Target = {
+  adapter: Adapter;
+  /** One per path of the adapter, in its order. */
+  healthUrls: readonly TargetUrl[];
+  metricsUrls: readonly TargetUrl[];
+  /** The path that was understood last; asked first. */
+  healthChoice: number;
+  metricsChoice: number;
+  memory: AdapterMemory;
+};
+
+/** Deadlines of one connection, and of a whole poll however many paths it has to try. */
+export type Deadlines = { connectTimeoutMs: number; totalTimeoutMs: number };
+
+const userAgent = 'opsfleet/0.1';
+
+/** One health check, over the network. Never rejects: whatever happens is an outcome. */
+export async function probeHealth(
+  egress: Egress,
+  target: Target,
+  token: string,
+  deadlines: Deadlines,
+): Promise<CheckOutcome> {
+  let first: CheckOutcome | null = null;
+  let spentMs = 0;
+  for (const choice of inOrder(target.healthUrls.length, target.healthChoice)) {
+    const reply = await egress.get({
+      url: target.healthUrls[choice]!,
+      headers: headers(target.adapter, token),
+      maxBodyBytes: target.adapter.maxHealthBytes,
+      ...remaining(deadlines, spentMs),
+    });
+    spentMs += reply.durationMs;
+    if (!reply.ok) return first ?? outcomeOf(reply);
+    const outcome = target.adapter.readHealth(reply);
+    if (outcome.kind === 'answered') {
+      target.healthChoice = choice;
+      return outcome;
+    }
+    first ??= outcome;
+    if (!mayBeElsewhere(outcome)) break;
+  }
+  return first!;
+}
+
+/** One collection of metrics; a failure carries the same reasons as a health check's. */
+export async function probeMetrics(
+  egress: Egress,
+  target: Target,
+  token: string,
+  deadlines: Deadlines,
+): Promise<ParsedMetrics> {
+  let first: ParsedMetrics | null = null;
+  let spentMs = 0;
+  for (const choice of inOrder(target.metricsUrls.length, target.metricsChoice)) {
+    const reply: EgressReply | EgressFailure = await egress.get({
+      url: target.metricsUrls[choice]!,
+      headers: headers(target.adapter, token),
+      maxBodyBytes: target.adapter.maxMetricsBytes,
+      ...remaining(deadlines, spentMs),
+    });
+    spentMs += reply.durationMs;
+    if (!reply.ok) return first ?? { ok: false, reason: reply.reason, detail: reply.detail };
+    const parsed = target.adapter.readMetrics(reply, target.memory);
+    if (parsed.ok) {
+      target.metricsChoice = choice;
+      return parsed;
+    }
+    first ??= parsed;
+    if (parsed.reason !== 'not_found' && parsed.reason !== 'bad_payload') break;
+  }
+  return first ?? { ok: false, reason: 'not_found', detail: 'This kind of server has no metrics.' };
+}
+
+const remaining = (deadlines: Deadlines, spentMs: number): Deadlines => ({
+  ...deadlines,
+  totalTimeoutMs: Math.max(1, deadlines.totalTimeoutMs - spentMs),
+});
+
+/** Another path is worth a try only where this one is not served, or is served by something else. */
+const mayBeElsewhere = (outcome: CheckOutcome): boolean =>
+  outcome.kind === 'failed' && (outcome.reason === 'not_found' || outcome.reason === 'bad_payload');
+
+const headers = (adapter: Adapter, token: string): Record<string, string> => ({
+  authorization: `Bearer ${token}`,
+  accept: adapter.accept,
+  'user-agent': userAgent,
+});
+
+function inOrder(count: number, first: number): number[] {
+  const all = Array.from({ length: count }, (_value, index) => index);
+  return first === 0 ? all : [first, ...all.filter(index => index !== first)];
+}
+
+function outcomeOf(failure: EgressFailure): CheckOutcome {
+  const { reason, detail } = failure;
+  switch (reason) {
+    case 'policy_denied':
+    case 'local_fault':
+    case 'aborted':
+      return { kind: 'not_checked', reason, detail };
+    case 'redirect':
+    case 'too_large':
+    case 'bad_encoding':
+    case 'bad_response':
+      return { kind: 'failed', reason, detail, reached: true };
+    case 'dns_failed':
+    case 'refused':
+    case 'timeout':
+    case 'tls_failed':
+    case 'reset':
+    case 'unreachable':
+      return { kind: 'failed', reason, detail, reached: false };
+  }
+}

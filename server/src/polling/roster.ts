@@ -1,0 +1,104 @@
+import type { OrganizationId, ServerId } from '../ids.ts';
+import type { Egress } from '../platform/egress/client.ts';
+import { parseTargetUrl, type TargetUrl, withPath } from '../platform/egress/url.ts';
+import type { SealedServerToken } from '../secrets/secrets.ts';
+import type { Adapter } from './adapters/adapter.ts';
+import { adapters, type Target } from './probe.ts';
+import type { Scheduled } from './schedule.ts';
+import type { PolledServer } from './store.ts';
+
+export const kinds = ['health', 'metrics'] as const;
+export type Kind = (typeof kinds)[number];
+
+/** One kind of poll of one server. */
+export type Track = {
+  /** The next regular due time: fixed rate, whatever happens in between. */
+  regularDueMs: number;
+  scheduled: Scheduled<Due> | null;
+  /** Queued or on the network: a second one must not start. */
+  running: boolean;
+  /** Somebody asked for a poll that starts after this instant. */
+  requestedAt: Date | null;
+};
+
+export type Due = { entry: Entry; kind: Kind };
+
+/** A server this worker polls. `server.state` is ahead of the database by what is not flushed yet. */
+export type Entry = {
+  server: PolledServer;
+  epoch: number;
+  /** Or why this installation may not poll the address. */
+  target: Target | { deniedBecause: string };
+  origin: string;
+  sealedToken: SealedServerToken | null;
+  /** `health_since` of the row when its state was last taken over: a later one means that the API reset it. */
+  knownSince: Date;
+  tracks: Record<Kind, Track>;
+  /** Set when the server is not ours any more; a poll that is still running is then forgotten. */
+  gone: boolean;
+};
+
+/** What is polled, by server. */
+export type Roster = {
+  get(id: ServerId): Entry | undefined;
+  set(entry: Entry): void;
+  remove(id: ServerId): Entry | undefined;
+  ofSlot(slot: number): Entry[];
+  size(): number;
+};
+
+export function createRoster(): Roster {
+  const byId = new Map<ServerId, Entry>();
+  return {
+    get: id => byId.get(id),
+    set: entry => byId.set(entry.server.id, entry),
+    remove(id) {
+      const entry = byId.get(id);
+      byId.delete(id);
+      if (entry !== undefined) entry.gone = true;
+      return entry;
+    },
+    ofSlot: slot => [...byId.values()].filter(entry => entry.server.slot === slot),
+    size: () => byId.size,
+  };
+}
+
+export type ServerKey = { organizationId: OrganizationId; id: ServerId };
+
+/** A fresh entry; its tracks are not scheduled yet. */
+export function createEntry(
+  server: PolledServer,
+  epoch: number,
+  sealedToken: SealedServerToken | null,
+  egress: Egress,
+): Entry {
+  const track = (): Track => ({ regularDueMs: 0, scheduled: null, running: false, requestedAt: null });
+  return {
+    server,
+    epoch,
+    ...resolveTarget(server, egress),
+    sealedToken,
+    knownSince: server.state.since,
+    tracks: { health: track(), metrics: track() },
+    gone: false,
+  };
+}
+
+/** The addresses of a server's adapter, each judged by the egress policy once and not at every poll. */
+export function resolveTarget(server: PolledServer, egress: Egress): Pick<Entry, 'target' | 'origin'> {
+  const adapter: Adapter = adapters[server.adapter];
+  const base = parseTargetUrl(server.apiUrl, egress.policy);
+  if (!base.ok) return { target: { deniedBecause: `api_url ${base.detail}` }, origin: '' };
+  const at = (path: string): TargetUrl => (path === '' ? base.url : withPath(base.url, path as `/${string}`));
+  return {
+    target: {
+      adapter,
+      healthUrls: adapter.healthPaths.map(at),
+      metricsUrls: adapter.metricsPaths.map(at),
+      healthChoice: 0,
+      metricsChoice: 0,
+      memory: {},
+    },
+    origin: base.url.origin,
+  };
+}

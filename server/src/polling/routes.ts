@@ -1,0 +1,114 @@
+import { type TObject, Type } from 'typebox';
+import { ok, type Route, route } from '../platform/http/route.ts';
+import { type KindStats, liveWorkers } from './slots.ts';
+
+const Instant = Type.Union([Type.String({ format: 'date-time' }), Type.Null()]);
+const common = {
+  running: Type.Boolean(),
+  interval_seconds: Type.Number(),
+  success_rate: Type.Number({ description: '0 to 100.' }),
+  last_run: Instant,
+  last_duration_seconds: Type.Union([Type.Number(), Type.Null()]),
+};
+const HealthWorker: TObject = Type.Object(
+  {
+    ...common,
+    checks_performed: Type.Integer(),
+    checks_successful: Type.Integer(),
+    checks_failed: Type.Integer(),
+  },
+  { title: 'HealthWorkerStatus', additionalProperties: false },
+);
+const MetricsWorker: TObject = Type.Object(
+  {
+    ...common,
+    collections_performed: Type.Integer(),
+    collections_successful: Type.Integer(),
+    collections_failed: Type.Integer(),
+    total_metrics_collected: Type.Integer(),
+  },
+  { title: 'MetricsWorkerStatus', additionalProperties: false },
+);
+const Polling = Type.Object(
+  {
+    workers: Type.Integer({ description: 'Processes that poll.' }),
+    slots_leased: Type.Integer({ description: 'Of 256; fewer means that servers are not polled.' }),
+    lateness_p99_seconds: Type.Number({
+      description: 'The worst worker: 99 % of its last polls started no later.',
+    }),
+  },
+  { title: 'PollingStatus', additionalProperties: false },
+);
+
+/** Counters of all workers as one. The last run is the newest. */
+function sum(all: readonly KindStats[]) {
+  const total = (key: 'performed' | 'successful' | 'failed'): number =>
+    all.reduce((n, each) => n + each[key], 0);
+  const newest = all
+    .filter(each => each.lastRun !== null)
+    .toSorted((a, b) => b.lastRun!.localeCompare(a.lastRun!))[0];
+  const performed = total('performed');
+  return {
+    performed,
+    successful: total('successful'),
+    failed: total('failed'),
+    shared: {
+      success_rate: performed === 0 ? 0 : Math.round((10_000 * total('successful')) / performed) / 100,
+      last_run: newest?.lastRun ?? null,
+      last_duration_seconds: newest?.lastDurationSeconds ?? null,
+    },
+  };
+}
+
+export const pollingRoutes: Route[] = [
+  route({
+    method: 'GET',
+    path: '/api/v1/fleet/workers/status',
+    tag: 'Fleet',
+    summary: 'Whether polling runs, and how well',
+    description: 'Of the whole installation: counters since each worker started, at most five seconds old.',
+    permission: 'workers:read',
+    replies: {
+      200: Type.Object(
+        {
+          health_worker: HealthWorker,
+          metrics_worker: MetricsWorker,
+          polling: Polling,
+          timestamp: Type.String({ format: 'date-time' }),
+        },
+        { title: 'WorkersStatus', additionalProperties: false },
+      ),
+    },
+    async handler({ db, clock, settings }) {
+      const { workers, slotsLeased } = await liveWorkers(db.system);
+      const running = workers.length > 0;
+      const health = sum(workers.map(stats => stats.health));
+      const metrics = sum(workers.map(stats => stats.metrics));
+      return ok({
+        health_worker: {
+          running,
+          interval_seconds: settings.healthIntervalMs / 1000,
+          checks_performed: health.performed,
+          checks_successful: health.successful,
+          checks_failed: health.failed,
+          ...health.shared,
+        },
+        metrics_worker: {
+          running,
+          interval_seconds: settings.metricsIntervalMs / 1000,
+          collections_performed: metrics.performed,
+          collections_successful: metrics.successful,
+          collections_failed: metrics.failed,
+          total_metrics_collected: workers.reduce((n, stats) => n + stats.metrics.valuesCollected, 0),
+          ...metrics.shared,
+        },
+        polling: {
+          workers: workers.length,
+          slots_leased: slotsLeased,
+          lateness_p99_seconds: Math.max(0, ...workers.map(stats => stats.latenessP99Seconds)),
+        },
+        timestamp: clock.now(),
+      });
+    },
+  }),
+];

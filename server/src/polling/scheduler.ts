@@ -1,0 +1,167 @@
+import { isSuspect } from '../health/evaluate.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Instruments } from '../platform/instruments.ts';
+import { createLane } from './lanes.ts';
+import type { Due, Entry, Kind } from './roster.ts';
+import { createSchedule, firstDueMs, followingDueMs, offsetMs } from './schedule.ts';
+
+/** Runs every poll at its time: fixed rate, stable offsets, never two of one server and kind at once. */
+export type Scheduler = {
+  /** Puts an entry on the schedule; its first polls are due at the given delays, or as their offset says. */
+  start(entry: Entry, first: { healthInMs: number | null; metricsInMs: number | null }): void;
+  stop(entry: Entry): void;
+  /** As soon as possible, in a lane of its own; after the running one, if one is running. */
+  request(entry: Entry, kind: Kind, at: Date): void;
+  /** The lateness of the last polls, 99th percentile, in seconds. */
+  latenessP99Seconds(): number;
+  run(signal: AbortSignal): Promise<void>;
+  /** Forgets what has not started and resolves when nothing runs any more. */
+  drain(): Promise<void>;
+};
+
+export type SchedulerOptions = {
+  clock: Clock;
+  instruments: Instruments;
+  intervalMs: Record<Kind, number>;
+  /** One poll. Returns how soon to look again, if sooner than scheduled. Must not reject. */
+  poll(entry: Entry, kind: Kind, requestedAt: Date | null): Promise<number | null>;
+};
+
+// A black hole keeps its place for the 3 s of a connect: 10,000 servers of which 30 % are black holes need 300.
+const concurrency = { live: 512, suspect: 512, on_demand: 64 } as const;
+type LaneName = keyof typeof concurrency;
+
+const longestSleepMs = 1_000;
+/** Below this, timers cost more than they bring. */
+const shortestSleepMs = 5;
+const rememberedLateness = 2_000;
+
+export function createScheduler(options: SchedulerOptions): Scheduler {
+  const { clock, instruments, intervalMs } = options;
+  const schedule = createSchedule<Due>();
+  const lanes = {
+    live: createLane(concurrency.live),
+    suspect: createLane(concurrency.suspect),
+    on_demand: createLane(concurrency.on_demand),
+  };
+  // Offsets count from midnight 1970, so that a restart, or another worker, keeps every server's rhythm.
+  const originMs = clock.monotonicMs() - clock.now().getTime();
+  const lateness = createLatenessRing(rememberedLateness);
+  let wake = new AbortController();
+  let draining = false;
+
+  function put(entry: Entry, kind: Kind, dueMs: number): void {
+    const track = entry.tracks[kind];
+    if (track.scheduled !== null) schedule.drop(track.scheduled);
+    track.scheduled = schedule.add({ entry, kind }, dueMs);
+    wake.abort();
+  }
+
+  function due({ entry, kind }: Due, dueMs: number, nowMs: number): void {
+    const track = entry.tracks[kind];
+    if (nowMs >= track.regularDueMs) {
+      track.regularDueMs = followingDueMs(track.regularDueMs, nowMs, intervalMs[kind]);
+    }
+    track.scheduled = schedule.add({ entry, kind }, track.regularDueMs);
+    if (track.running) {
+      instruments.skipped.inc({ kind });
+      return;
+    }
+    start(entry, kind, {
+      lane: isSuspect(entry.server.state) ? 'suspect' : 'live',
+      dueMs,
+      requestedAt: null,
+    });
+  }
+
+  function start(
+    entry: Entry,
+    kind: Kind,
+    how: { lane: LaneName; dueMs: number; requestedAt: Date | null },
+  ): void {
+    const track = entry.tracks[kind];
+    track.running = true;
+    const lane = lanes[how.lane];
+    lane.run(async () => {
+      instruments.inFlight.set({ lane: how.lane }, lane.active());
+      if (!entry.gone) {
+        const lateMs = Math.max(0, clock.monotonicMs() - how.dueMs);
+        lateness.add(lateMs);
+        instruments.lateness.observe({ kind }, lateMs / 1000);
+        const recheckAfterMs = await options.poll(entry, kind, how.requestedAt);
+        if (recheckAfterMs !== null) recheck(entry, kind, recheckAfterMs);
+      }
+      track.running = false;
+      const { requestedAt } = track;
+      track.requestedAt = null;
+      if (requestedAt !== null && !draining)
+        start(entry, kind, { lane: 'on_demand', dueMs: clock.monotonicMs(), requestedAt });
+    });
+  }
+
+  function recheck(entry: Entry, kind: Kind, afterMs: number): void {
+    const dueMs = clock.monotonicMs() + afterMs;
+    if (!entry.gone && dueMs < entry.tracks[kind].regularDueMs) put(entry, kind, dueMs);
+  }
+
+  return {
+    start(entry, first) {
+      const nowMs = clock.monotonicMs();
+      for (const [kind, inMs] of [
+        ['health', first.healthInMs],
+        ['metrics', first.metricsInMs],
+      ] as const) {
+        const offset = offsetMs(entry.server.id, kind, intervalMs[kind]);
+        entry.tracks[kind].regularDueMs = firstDueMs(nowMs, originMs, offset, intervalMs[kind]);
+        const regular = entry.tracks[kind].regularDueMs;
+        put(entry, kind, inMs === null ? regular : Math.min(regular, nowMs + inMs));
+      }
+    },
+    stop(entry) {
+      for (const track of Object.values(entry.tracks)) {
+        if (track.scheduled !== null) schedule.drop(track.scheduled);
+        track.scheduled = null;
+        track.requestedAt = null;
+      }
+    },
+    request(entry, kind, at) {
+      const track = entry.tracks[kind];
+      if (track.running) track.requestedAt = at;
+      else start(entry, kind, { lane: 'on_demand', dueMs: clock.monotonicMs(), requestedAt: at });
+    },
+    latenessP99Seconds: () => lateness.p99() / 1000,
+    async run(signal) {
+      while (!signal.aborted) {
+        wake = new AbortController();
+        const nowMs = clock.monotonicMs();
+        for (let next = schedule.takeDue(nowMs); next !== null; next = schedule.takeDue(nowMs)) {
+          due(next.item, next.dueMs, nowMs);
+        }
+        const untilNextMs = (schedule.nextDueMs() ?? Number.POSITIVE_INFINITY) - clock.monotonicMs();
+        const sleepMs = Math.min(longestSleepMs, Math.max(shortestSleepMs, untilNextMs));
+        await clock.sleep(sleepMs, AbortSignal.any([signal, wake.signal]));
+      }
+    },
+    async drain() {
+      draining = true;
+      for (const lane of Object.values(lanes)) lane.clear();
+      await Promise.all(Object.values(lanes).map(lane => lane.idle()));
+    },
+  };
+}
+
+/** The last `size` values, and what 99 % of them do not exceed. */
+function createLatenessRing(size: number) {
+  const values = new Float64Array(size);
+  let count = 0;
+  return {
+    add(value: number): void {
+      values[count % size] = value;
+      count += 1;
+    },
+    p99(): number {
+      const filled = values.slice(0, Math.min(count, size)).toSorted();
+      return filled[Math.ceil(filled.length * 0.99) - 1] ?? 0;
+    },
+  };
+}

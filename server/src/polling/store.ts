@@ -1,0 +1,196 @@
+import type { HealthStatus } from '../events/event.ts';
+import { appendForAll } from '../events/outbox.ts';
+import type { Component } from '../health/check.ts';
+import type { HealthState } from '../health/evaluate.ts';
+import type { JobId, OrganizationId, ServerId } from '../ids.ts';
+import type { MetricField } from '../metrics/metric.ts';
+import { type Sql, type SystemDb, sql } from '../platform/db.ts';
+import type { AdapterName } from '../servers/server.ts';
+
+/** A server as the poller loads it: its settings and what was believed of it last. */
+export type PolledServer = {
+  organizationId: OrganizationId;
+  id: ServerId;
+  slot: number;
+  name: string;
+  apiUrl: string;
+  adapter: AdapterName;
+  state: HealthState;
+  lastMetricsAt: Date | null;
+};
+
+type Row = {
+  organization_id: OrganizationId;
+  id: ServerId;
+  slot: number;
+  name: string;
+  api_url: string;
+  adapter: AdapterName;
+  health_status: HealthStatus;
+  health_reason: string;
+  health_detail: string | null;
+  health_since: Date;
+  last_seen_at: Date | null;
+  last_health_check_at: Date | null;
+  consecutive_failures: number;
+  consecutive_successes: number;
+  recent_results: number;
+  last_metrics_at: Date | null;
+};
+
+const columns = sql`organization_id, id, slot, name, api_url, adapter, health_status, health_reason, health_detail,
+  health_since, last_seen_at, last_health_check_at, consecutive_failures, consecutive_successes, recent_results,
+  last_metrics_at`;
+
+const toServer = (row: Row): PolledServer => ({
+  organizationId: row.organization_id,
+  id: row.id,
+  slot: row.slot,
+  name: row.name,
+  apiUrl: row.api_url,
+  adapter: row.adapter,
+  state: {
+    status: row.health_status,
+    reason: row.health_reason,
+    detail: row.health_detail,
+    since: row.health_since,
+    lastCheckedAt: row.last_health_check_at,
+    lastSeenAt: row.last_seen_at,
+    consecutiveFailures: row.consecutive_failures,
+    consecutiveSuccesses: row.consecutive_successes,
+    recentResults: row.recent_results,
+  },
+  lastMetricsAt: row.last_metrics_at,
+});
+
+/** The servers of these slots that are to be polled. */
+export async function loadSlots(db: SystemDb, slots: readonly number[]): Promise<PolledServer[]> {
+  const rows = await db.many<Row>(sql`
+    select ${columns} from managed_servers where slot = any(${slots}::smallint[]) and status = 'active'`);
+  return rows.map(toServer);
+}
+
+/** These servers again, as far as they are still to be polled. */
+export async function loadServers(
+  db: SystemDb,
+  keys: readonly { organizationId: OrganizationId; id: ServerId }[],
+): Promise<PolledServer[]> {
+  const rows = await db.many<Row>(sql`
+    select ${columns} from managed_servers
+    where (organization_id, id) in (
+        select * from unnest(${keys.map(key => key.organizationId)}::uuid[], ${keys.map(key => key.id)}::uuid[]))
+      and status = 'active'`);
+  return rows.map(toServer);
+}
+
+/** The servers somebody asked to have checked. */
+export async function loadJobServers(
+  db: SystemDb,
+  organizationId: OrganizationId,
+  id: JobId,
+): Promise<ServerId[]> {
+  const row = await db.maybeOne<{ server_ids: ServerId[] }>(sql`
+    select server_ids::text[] as server_ids from health_check_jobs
+    where organization_id = ${organizationId} and id = ${id}`);
+  return row?.server_ids ?? [];
+}
+
+/** What a health check changed, ready to be written. */
+export type HealthWrite = {
+  organizationId: OrganizationId;
+  id: ServerId;
+  name: string;
+  epoch: number;
+  /** Counts this worker's results: with the epoch it orders all writes to a server. */
+  seq: number;
+  state: HealthState;
+  /** Null: this check said nothing about them; what is stored stays. */
+  components: Readonly<Record<string, Component>> | null;
+  version: string | null;
+  responseTimeMs: number | null;
+  changes: readonly { from: HealthStatus; to: HealthStatus; reason: string; at: Date }[];
+};
+
+/**
+ * Writes states and the events of their changes in one transaction. A row whose epoch is higher than ours
+ * belongs to another worker now, one that is paused or gone is nobody's, and one that has our number already
+ * was written by a try whose commit we did not hear of: none is touched, and no event is written for it.
+ * Returns how many states were written.
+ */
+export async function writeHealth(db: SystemDb, writes: readonly HealthWrite[], at: Date): Promise<number> {
+  return db.transaction(async tx => {
+    const written = await tx.many<{ id: ServerId }>(sql`
+      update managed_servers s set
+        health_status = w.status, health_reason = w.reason, health_detail = w.detail, health_since = w.since,
+        last_seen_at = w.last_seen_at, last_health_check_at = w.checked_at, response_time_ms = w.response_time_ms,
+        consecutive_failures = w.failures, consecutive_successes = w.successes, recent_results = w.recent,
+        components = coalesce(w.components, s.components), version = coalesce(w.version, s.version),
+        poll_epoch = w.epoch, poll_seq = w.seq
+      from ${unnest([
+        ['uuid', writes.map(w => w.organizationId)],
+        ['uuid', writes.map(w => w.id)],
+        ['bigint', writes.map(w => w.epoch)],
+        ['bigint', writes.map(w => w.seq)],
+        ['text', writes.map(w => w.state.status)],
+        ['text', writes.map(w => w.state.reason)],
+        ['text', writes.map(w => w.state.detail)],
+        ['timestamptz', writes.map(w => w.state.since)],
+        ['timestamptz', writes.map(w => w.state.lastSeenAt)],
+        ['timestamptz', writes.map(w => w.state.lastCheckedAt)],
+        ['integer', writes.map(w => w.responseTimeMs)],
+        ['integer', writes.map(w => w.state.consecutiveFailures)],
+        ['integer', writes.map(w => w.state.consecutiveSuccesses)],
+        ['integer', writes.map(w => w.state.recentResults)],
+        ['jsonb', writes.map(w => (w.components === null ? null : JSON.stringify(w.components)))],
+        ['text', writes.map(w => w.version)],
+      ])} as w (organization_id, id, epoch, seq, status, reason, detail, since, last_seen_at, checked_at,
+                response_time_ms, failures, successes, recent, components, version)
+      where s.organization_id = w.organization_id and s.id = w.id and s.status = 'active'
+        and (s.poll_epoch, s.poll_seq) < (w.epoch, w.seq)
+      returning s.id`);
+    const ids = new Set(written.map(row => row.id));
+    const events = writes
+      .filter(write => ids.has(write.id))
+      .flatMap(({ organizationId, id, name, changes }) =>
+        changes.map(({ from, to, reason }) => ({
+          organizationId,
+          event: { type: 'server.health_changed', subject: id, data: { from, to, reason, name } } as const,
+        })),
+      );
+    await appendForAll(tx, at, events);
+    return written.length;
+  });
+}
+
+export type MetricsWrite = {
+  organizationId: OrganizationId;
+  id: ServerId;
+  epoch: number;
+  at: Date;
+  /** Null: the collection failed, for the reason given; the last values stay, with their age. */
+  metrics: Partial<Record<MetricField, number>> | null;
+  reason: string;
+};
+
+/** Writes the latest metrics of servers, under the same fence as their health. */
+export async function writeMetrics(db: SystemDb, writes: readonly MetricsWrite[]): Promise<number> {
+  return db.execute(sql`
+    update managed_servers s set
+      latest_metrics = coalesce(w.metrics, s.latest_metrics),
+      last_metrics_at = case when w.metrics is null then s.last_metrics_at else w.at end,
+      metrics_reason = w.reason, metrics_attempted_at = w.at
+    from ${unnest([
+      ['uuid', writes.map(w => w.organizationId)],
+      ['uuid', writes.map(w => w.id)],
+      ['bigint', writes.map(w => w.epoch)],
+      ['timestamptz', writes.map(w => w.at)],
+      ['jsonb', writes.map(w => (w.metrics === null ? null : JSON.stringify(w.metrics)))],
+      ['text', writes.map(w => w.reason)],
+    ])} as w (organization_id, id, epoch, at, metrics, reason)
+    where s.organization_id = w.organization_id and s.id = w.id and s.poll_epoch <= w.epoch and s.status = 'active'`);
+}
+
+/** `unnest($1::uuid[], $2::text[], …)` of parallel columns. */
+function unnest(parallel: readonly (readonly [type: string, values: readonly unknown[]])[]): Sql<unknown> {
+  return sql`unnest(${sql.join(parallel.map(([type, values]) => sql`${values}::${sql.raw(type)}[]`))})`;
+}

@@ -1,0 +1,253 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
+import { newId, type OrganizationId, type ServerId } from '../ids.ts';
+import { type Queryable, sql } from '../platform/db.ts';
+import { ensurePartitionFor, ensurePartitions, isMissingPartition } from './maintain.ts';
+import { type PartitionedTable, partitionedTables } from './partitions.ts';
+
+let database: TestDatabase;
+const a = { organizationId: newId<OrganizationId>(0), serverId: newId<ServerId>(0) };
+const b = { organizationId: newId<OrganizationId>(0), serverId: newId<ServerId>(0) };
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  for (const { organizationId, serverId } of [a, b]) {
+    await database.db.system.execute(sql`
+      insert into organizations (id, name, created_at, updated_at) values (${organizationId}, ${organizationId}, now(), now())`);
+    await database.db.system.execute(sql`
+      insert into managed_servers (organization_id, id, name, hostname, api_url, api_token_hash, created_at,
+                                   updated_at, slot, health_since)
+      values (${organizationId}, ${serverId}, 'web-1', 'web-1', 'https://web-1', '', now(), now(), 0, now())`);
+  }
+});
+afterAll(() => database.close());
+
+const nothing = { created: [], reattached: [], finalized: [] };
+
+function check(on: Queryable, at: string, of = a): Promise<number> {
+  return on.execute(sql`
+    insert into server_health_checks (organization_id, server_id, timestamp, status, reason)
+    values (${of.organizationId}, ${of.serverId}, ${at}, 'healthy', 'ok')`);
+}
+
+const ensureAt = (now: string, tables: readonly PartitionedTable[] = ['server_health_checks']) =>
+  ensurePartitions(database.db.system, new Date(now), tables);
+
+async function tableOf(timestamp: string): Promise<string> {
+  const row = await database.db.system.one(sql<{ table: string }>`
+    select tableoid::regclass::text as table from server_health_checks
+    where timestamp = ${timestamp} and organization_id = ${a.organizationId}`);
+  return row.table;
+}
+
+test('every table gets the current month and the next three, once', async () => {
+  const { created } = await ensureAt('2031-06-15T00:00:00Z', partitionedTables);
+  expect(created).toHaveLength(12);
+  expect(created.filter(name => name.startsWith('events'))).toEqual([
+    'events_2031_06',
+    'events_2031_07',
+    'events_2031_08',
+    'events_2031_09',
+  ]);
+  expect(await ensureAt('2031-06-15T00:00:00Z', partitionedTables)).toEqual(nothing);
+  expect((await ensureAt('2031-07-01T00:00:00Z', ['events'])).created).toEqual(['events_2031_10']);
+});
+
+test('ten seconds before the turn of the year the rows of January already have their place', async () => {
+  await ensureAt('2032-12-31T23:59:50Z');
+  await check(database.db.system, '2032-12-31T23:59:59.999Z');
+  await check(database.db.system, '2033-01-01T00:00:00.000Z');
+  expect(await tableOf('2032-12-31T23:59:59.999Z')).toBe('server_health_checks_2032_12');
+  expect(await tableOf('2033-01-01T00:00:00.000Z')).toBe('server_health_checks_2033_01');
+});
+
+test('29 February belongs to February', async () => {
+  await ensureAt('2036-02-29T12:00:00Z');
+  await check(database.db.system, '2036-02-29T23:59:59.999Z');
+  expect(await tableOf('2036-02-29T23:59:59.999Z')).toBe('server_health_checks_2036_02');
+});
+
+test('processes that start at once share the work and do not fail', async () => {
+  const all = await Promise.all(
+    Array.from({ length: 4 }, () => ensureAt('2038-01-01T00:00:00Z', partitionedTables)),
+  );
+  const created = all.flatMap(changes => changes.created);
+  expect(created).toHaveLength(12);
+  expect(new Set(created)).toHaveProperty('size', 12);
+});
+
+test('a partition that exists keeps its rows and is not touched', async () => {
+  await ensureAt('2039-01-01T00:00:00Z');
+  await check(database.db.system, '2039-01-10T00:00:00Z');
+  const oid = sql`select 'server_health_checks_2039_01'::regclass::oid, relfilenode from pg_class
+                  where relname = 'server_health_checks_2039_01'`;
+  const before = await database.db.system.one(oid);
+  expect((await ensureAt('2038-12-15T00:00:00Z')).created).toEqual(['server_health_checks_2038_12']);
+  expect(await database.db.system.one(oid)).toEqual(before);
+  expect(await tableOf('2039-01-10T00:00:00Z')).toBe('server_health_checks_2039_01');
+});
+
+test('a partition has the keys and checks of its parent', async () => {
+  await ensureAt('2041-01-01T00:00:00Z', partitionedTables);
+  const foreign = { organizationId: a.organizationId, serverId: b.serverId };
+  await expect(check(database.db.system, '2041-01-01T00:00:00Z', foreign)).rejects.toMatchObject({
+    code: '23503',
+  });
+  await check(database.db.system, '2041-01-02T00:00:00Z');
+  await expect(check(database.db.system, '2041-01-02T00:00:00Z')).rejects.toMatchObject({ code: '23505' });
+  const cpu = database.db.system.execute(sql`
+    insert into server_metrics_aggregated (organization_id, server_id, timestamp, period, cpu_percent)
+    values (${a.organizationId}, ${a.serverId}, '2041-01-01T00:00:00Z', '1m', 101)`);
+  await expect(cpu).rejects.toMatchObject({ code: '23514' });
+  expect(await cpu.catch(isMissingPartition)).toBe(false);
+});
+
+test.each(partitionedTables)('naming a partition of %s shows no other tenant', async table => {
+  await ensureAt('2042-01-01T00:00:00Z', partitionedTables);
+  const at = '2042-01-01T00:00:00Z';
+  for (const { organizationId, serverId } of [a, b]) {
+    const columns = {
+      server_health_checks: sql`(organization_id, server_id, timestamp, status, reason)
+        values (${organizationId}, ${serverId}, ${at}, 'healthy', 'ok')`,
+      server_metrics_aggregated: sql`(organization_id, server_id, timestamp, period)
+        values (${organizationId}, ${serverId}, ${at}, '1m')`,
+      events: sql`(organization_id, created_at, type, subject_id, data)
+        values (${organizationId}, ${at}, 'server.added', ${serverId}, '{}')`,
+    };
+    await database.db.system.execute(sql`insert into ${sql.id(table)} ${columns[table]}`);
+  }
+  const rows = sql<{ organization_id: string }>`select organization_id from ${sql.id(`${table}_2042_01`)}`;
+  expect(await database.db.system.many(rows)).toHaveLength(2);
+  expect(await database.db.tenant(a.organizationId).many(rows)).toEqual([
+    { organization_id: a.organizationId },
+  ]);
+  const client = new Client(database.connection);
+  await client.connect();
+  expect((await client.query(`select from ${table}_2042_01`)).rowCount).toBe(0);
+  await client.end();
+});
+
+test('a query for a month reads the partition of that month alone', async () => {
+  await ensureAt('2043-01-01T00:00:00Z');
+  const plan = await database.db.tenant(a.organizationId).many(sql<{ 'QUERY PLAN': string }>`
+    explain select * from server_health_checks
+    where organization_id = ${a.organizationId} and server_id = ${a.serverId}
+      and timestamp >= '2043-02-01T00:00:00Z' and timestamp < '2043-03-01T00:00:00Z'`);
+  const scanned = plan
+    .map(row => row['QUERY PLAN'])
+    .join('\n')
+    .match(/server_health_checks_\d{4}_\d{2}\b/g);
+  expect(new Set(scanned)).toEqual(new Set(['server_health_checks_2043_02']));
+});
+
+test('partitions are made while others read and write the table', async () => {
+  await ensureAt('2044-01-01T00:00:00Z');
+  await database.db.system.transaction(async tx => {
+    await check(tx, '2044-01-01T00:00:00Z');
+    await tx.many(sql`select from server_health_checks where timestamp = '2044-01-01T00:00:00Z'`);
+    expect((await ensureAt('2045-01-01T00:00:00Z')).created).toHaveLength(4);
+    await check(tx, '2044-01-02T00:00:00Z');
+  });
+  expect(await check(database.db.system, '2045-01-01T00:00:00Z')).toBe(1);
+});
+
+test('a writer that changes a server and then adds history does not deadlock with upkeep', async () => {
+  await ensureAt('2050-01-01T00:00:00Z');
+  const { system } = database.db;
+  const upkeep = await system.transaction(async tx => {
+    await tx.execute(sql`update managed_servers set revision = revision + 1 where id = ${a.serverId}`);
+    const started = ensureAt('2051-01-01T00:00:00Z');
+    const waiting = sql`select from pg_locks where not granted and relation = 'managed_servers'::regclass`;
+    while ((await system.many(waiting)).length === 0) await delay(5);
+    expect(await check(tx, '2050-01-01T00:00:00Z')).toBe(1);
+    return { started };
+  });
+  expect((await upkeep.started).created).toHaveLength(4);
+});
+
+test('a writer whose row has no partition gets one made and writes again', async () => {
+  const at = '2046-05-05T00:00:00Z';
+  const failure = await check(database.db.system, at).catch((error: unknown) => error);
+  expect(isMissingPartition(failure)).toBe(true);
+  const now = new Date('2047-06-01T00:00:00Z');
+  const row = { table: 'server_health_checks', instant: new Date(at), now } as const;
+  expect(await ensurePartitionFor(database.db.system, row)).toEqual({
+    ok: true,
+    changes: { ...nothing, created: ['server_health_checks_2046_05'] },
+  });
+  expect(await check(database.db.system, at)).toBe(1);
+  expect(await ensurePartitionFor(database.db.system, row)).toEqual({ ok: true, changes: nothing });
+});
+
+test('a time that a remote server made up makes no partition', async () => {
+  const tables = sql`select count(*) from pg_class`;
+  const before = await database.db.system.one(tables);
+  const now = new Date('2047-06-01T00:00:00Z');
+  for (const instant of [
+    '1970-01-01T00:00:00Z',
+    '2047-07-02T00:00:00Z',
+    '9999-12-31T00:00:00Z',
+    'nonsense',
+  ]) {
+    const row = { table: 'events', instant: new Date(instant), now } as const;
+    expect(await ensurePartitionFor(database.db.system, row)).toEqual({ ok: false, reason: 'out_of_range' });
+  }
+  expect(await database.db.system.one(tables)).toEqual(before);
+});
+
+test('an interrupted detach is finished, and its rows come back where the month is wanted', async () => {
+  const name = 'server_health_checks_2048_01';
+  await ensureAt('2048-01-01T00:00:00Z');
+  await check(database.db.system, '2048-01-10T00:00:00Z');
+  await interruptDetach(name);
+  const failure = await check(database.db.system, '2048-01-11T00:00:00Z').catch((error: unknown) => error);
+  expect(isMissingPartition(failure)).toBe(true);
+
+  expect(await ensureAt('2048-01-01T00:00:00Z')).toEqual({
+    created: [],
+    reattached: [name],
+    finalized: [name],
+  });
+  expect(await tableOf('2048-01-10T00:00:00Z')).toBe(name);
+  expect(await check(database.db.system, '2048-01-11T00:00:00Z')).toBe(1);
+});
+
+test('an interrupted detach of a month no longer wanted is finished and stays detached', async () => {
+  const name = 'server_health_checks_2049_01';
+  await ensureAt('2049-01-01T00:00:00Z');
+  await interruptDetach(name);
+  expect(await ensureAt('2049-02-01T00:00:00Z')).toMatchObject({ reattached: [], finalized: [name] });
+});
+
+test('a reader that keeps a detach from being finished keeps no partition from being made', async () => {
+  const { system } = database.db;
+  await ensureAt('2052-01-01T00:00:00Z');
+  await interruptDetach('server_health_checks_2052_01', async () => {
+    await expect(ensureAt('2052-02-01T00:00:00Z')).rejects.toMatchObject({ code: 'unavailable' });
+    await check(system, '2052-05-01T00:00:00Z');
+  });
+  expect(await ensureAt('2052-02-01T00:00:00Z')).toEqual({
+    ...nothing,
+    finalized: ['server_health_checks_2052_01'],
+  });
+});
+
+/** Leaves `inhdetachpending` behind: a reader keeps the detach waiting, then the detach is cancelled. */
+async function interruptDetach(name: string, whileRead = async () => {}): Promise<void> {
+  const upkeep = new Client(database.connection);
+  await upkeep.connect();
+  const { rows } = await upkeep.query<{ pid: number }>('select pg_backend_pid() as pid');
+  await database.db.system.transaction(async reader => {
+    await reader.many(sql`select from server_health_checks limit 1`);
+    const detach = upkeep.query(`alter table server_health_checks detach partition ${name} concurrently`);
+    const cancelled = expect(detach).rejects.toMatchObject({ code: '57014' });
+    const pending = sql`select from pg_inherits where inhrelid = ${name}::regclass and inhdetachpending`;
+    while ((await database.db.system.many(pending)).length === 0) await delay(5);
+    await database.db.system.execute(sql`select pg_cancel_backend(${rows[0]!.pid})`);
+    await cancelled;
+    await whileRead();
+  });
+  await upkeep.end();
+}

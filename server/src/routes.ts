@@ -1,0 +1,27 @@
+import { authRoutes } from './auth/routes.ts';
+
+import { groupRoutes } from './groups/routes.ts';
+import { checkRoutes } from './health/check-routes.ts';
+import { healthHistoryRoutes } from './health/history-routes.ts';
+import { liveRoutes } from './live/routes.ts';
+import { metricRoutes } from './metrics/routes.ts';
+import type { Route } from './platform/http/route.ts';
+import { pollingRoutes } from './polling/routes.ts';
+import { serverRoutes } from './servers/routes.ts';
+import { systemRoutes } from './system/routes.ts';
+import { tokenRoutes } from './tokens/routes.ts';
+
+/** Everything a request can cause. */
+export const routes: readonly Route[] = [
+  ...serverRoutes,
+  ...checkRoutes,
+  ...healthHistoryRoutes,
+  ...metricRoutes,
+  ...groupRoutes,
+
+  ...pollingRoutes,
+  ...liveRoutes,
+  ...authRoutes,
+  ...tokenRoutes,
+  ...systemRoutes,
+];

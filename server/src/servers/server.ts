@@ -1,0 +1,148 @@
+import { type Static, Type } from 'typebox';
+import { healthStatuses } from '../events/event.ts';
+import type { ServerId } from '../ids.ts';
+import { Instant, line, nullable, oneOf } from '../platform/http/schemas.ts';
+
+export const serverStatuses = ['active', 'inactive', 'maintenance'] as const;
+export type ServerStatus = (typeof serverStatuses)[number];
+
+/** How a server is asked: the seed's contract, Prometheus' node_exporter, or any HTTP address. */
+export const adapters = ['ops-center', 'node_exporter', 'http'] as const;
+export type AdapterName = (typeof adapters)[number];
+
+/** Poll slots there are. A server belongs to one for life. */
+export const slotCount = 256;
+
+/** The slot of a server: the last byte of its id, which is random in a version 7 uuid. */
+export const slotOf = (id: ServerId): number => Number.parseInt(id.slice(-2), 16);
+
+const Text = Type.String();
+
+export const Metrics = Type.Object(
+  {
+    cpu_percent: Type.Optional(Type.Number()),
+    memory_percent: Type.Optional(Type.Number()),
+    disk_percent: Type.Optional(Type.Number()),
+    network_rx_bytes: Type.Optional(Type.Integer()),
+    network_tx_bytes: Type.Optional(Type.Integer()),
+    active_services: Type.Optional(Type.Integer()),
+    failed_services: Type.Optional(Type.Integer()),
+    total_services: Type.Optional(Type.Integer()),
+    llm_requests: Type.Optional(Type.Integer()),
+    llm_cost_usd: Type.Optional(Type.Number()),
+    active_users: Type.Optional(Type.Integer()),
+    total_users: Type.Optional(Type.Integer()),
+  },
+  {
+    title: 'LatestMetrics',
+    additionalProperties: false,
+    description: 'A field that the server did not report is absent.',
+  },
+);
+
+/** A managed server as the API shows it. Its token and everything derived from it stay inside. */
+export const Server = Type.Object(
+  {
+    id: Type.String({ format: 'uuid' }),
+    organization_id: Type.String({ format: 'uuid' }),
+    name: Text,
+    description: nullable(Text),
+    hostname: Text,
+    api_url: Text,
+    adapter: oneOf(adapters),
+    version: nullable(Text),
+    region: nullable(Text),
+    environment: nullable(Text),
+    status: oneOf(serverStatuses),
+    health_status: oneOf(healthStatuses),
+    health_reason: Type.String({
+      description: 'Why, as a stable name: ok, component_failed, timeout, refused, auth_failed, …',
+    }),
+    health_detail: nullable(Text),
+    health_since: Instant,
+    last_seen_at: nullable(Instant),
+    last_health_check_at: nullable(Instant),
+    response_time_ms: nullable(Type.Integer()),
+    components: Type.Union([Type.Record(Text, Type.Unknown()), Type.Null()]),
+    latest_metrics: Type.Union([Metrics, Type.Null()]),
+    last_metrics_at: nullable(Instant),
+    metrics_reason: nullable(Text),
+    tags: Type.Array(Text),
+    metadata: Type.Record(Text, Type.Unknown()),
+    revision: Type.Integer({
+      description: 'Counts configuration changes; send it as If-Match to refuse overwriting others.',
+    }),
+    created_at: Instant,
+    updated_at: Instant,
+  },
+  { title: 'Server', additionalProperties: false },
+);
+export type Server = Static<typeof Server>;
+
+export const maxTags = 50;
+export const Tags = Type.Array(line(64), { maxItems: maxTags });
+const Metadata = Type.Record(Type.String({ maxLength: 100 }), Type.Unknown(), { maxProperties: 100 });
+const Description = Type.String({ maxLength: 2000 });
+const Region = line(100);
+const Environment = line(50);
+const Name = line(255);
+const Hostname = Type.String({
+  minLength: 1,
+  maxLength: 255,
+  pattern: '^[A-Za-z0-9._:\\[\\]-]+$',
+  description: 'must be a host name or address of at most 255 characters',
+});
+const ApiUrl = Type.String({
+  minLength: 1,
+  maxLength: 512,
+  description: 'must be an https address of at most 512 characters',
+});
+const ApiToken = Type.String({
+  minLength: 1,
+  maxLength: 4096,
+  pattern: '^[\\x21-\\x7e]+$',
+  description: 'must be printable ASCII without spaces',
+});
+
+export const ServerRegistration = Type.Object(
+  {
+    name: Name,
+    hostname: Hostname,
+    api_url: ApiUrl,
+    api_token: ApiToken,
+    description: Type.Optional(nullable(Description)),
+    region: Type.Optional(nullable(Region)),
+    environment: Type.Optional(nullable(Environment)),
+    tags: Type.Optional(Tags),
+    metadata: Type.Optional(Metadata),
+    adapter: Type.Optional(oneOf(adapters)),
+  },
+  { title: 'ServerRegistration', additionalProperties: false },
+);
+export type ServerRegistration = Static<typeof ServerRegistration>;
+
+export const ServerUpdate = Type.Object(
+  {
+    name: Type.Optional(Name),
+    hostname: Type.Optional(Hostname),
+    api_url: Type.Optional(ApiUrl),
+    api_token: Type.Optional(ApiToken),
+    description: Type.Optional(nullable(Description)),
+    region: Type.Optional(nullable(Region)),
+    environment: Type.Optional(nullable(Environment)),
+    tags: Type.Optional(Tags),
+    metadata: Type.Optional(Metadata),
+    adapter: Type.Optional(oneOf(adapters)),
+    status: Type.Optional(oneOf(serverStatuses)),
+  },
+  {
+    title: 'ServerUpdate',
+    additionalProperties: false,
+    minProperties: 1,
+    description: 'A field left out stays; null clears. An api_url of another origin needs the token again.',
+  },
+);
+export type ServerUpdate = Static<typeof ServerUpdate>;
+
+/** Tags as they are stored: trimmed, without repetitions, in the order given. */
+export const normalTags = (tags: readonly string[]): string[] => [...new Set(tags.map(tag => tag.trim()))];

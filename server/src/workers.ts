@@ -1,0 +1,53 @@
+import { deleteExpired } from './auth/store.ts';
+import type { Context } from './context.ts';
+import type { LoopTask } from './platform/runtime/loop.ts';
+import { refreshStatistics } from './platform/statistics.ts';
+import { forgetDeadWorkers } from './polling/slots.ts';
+import { ensurePartitions } from './retention/maintain.ts';
+import { partitionedTables } from './retention/partitions.ts';
+
+const hourMs = 3_600_000;
+
+/** Everything time can cause, except polling itself, which has a schedule of its own (polling/poller.ts). */
+export const workers = (context: Context): readonly LoopTask[] => [
+  {
+    name: 'partitions',
+    description: 'Makes the partitions of this month and the next three, and ends an interrupted detach.',
+    periodMs: hourMs,
+    async runOnce() {
+      const made = await ensurePartitions(context.db.system, context.clock.now(), partitionedTables);
+      return made.created.length + made.reattached.length + made.finalized.length;
+    },
+  },
+  {
+    name: 'statistics',
+    description: 'Tells the planner of a fleet that has grown, before it plans badly for it.',
+    periodMs: 5_000,
+    async runOnce() {
+      const { system } = context.db;
+      const servers = await refreshStatistics(system, 'managed_servers');
+      return servers + (await refreshStatistics(system, 'server_secrets'));
+    },
+  },
+  {
+    name: 'dead workers',
+    description: 'Forgets workers that have not been heard of for an hour.',
+    periodMs: hourMs,
+    runOnce: () => forgetDeadWorkers(context.db.system),
+  },
+  {
+    name: 'expired sessions',
+    description: 'Deletes sessions and sign-in links that can no longer be used.',
+    periodMs: hourMs,
+    runOnce: () => deleteExpired(context.db.system, context.clock.now()),
+  },
+  {
+    name: 'token use',
+    description: 'Writes down when API tokens were last used.',
+    periodMs: 10_000,
+    async runOnce() {
+      await context.authenticator.flush();
+      return 0;
+    },
+  },
+];

@@ -1,0 +1,38 @@
+import { newId, type OrganizationId, type ServerId } from '../src/ids.ts';
+import { type Database, sql } from '../src/platform/db.ts';
+import { insertServer, type NewServer } from '../src/servers/store.ts';
+
+const at = new Date('2026-11-01T00:00:00Z');
+
+/** A new organization, named after its id. */
+export async function addOrganization(db: Database): Promise<OrganizationId> {
+  const id = newId<OrganizationId>(at.getTime());
+  await db.system.execute(sql`
+    insert into organizations (id, name, created_at, updated_at) values (${id}, ${id}, ${at}, ${at})`);
+  return id;
+}
+
+/** A new server, named after its id where the test gives it no name. It is stored only, and has no token. */
+export async function addServer(
+  db: Database,
+  organizationId: OrganizationId,
+  facts: Partial<Pick<NewServer, 'name' | 'tags' | 'region' | 'environment'>> = {},
+): Promise<ServerId> {
+  const id = newId<ServerId>(at.getTime());
+  await insertServer(db.tenant(organizationId), {
+    id,
+    name: id,
+    description: null,
+    hostname: 'web-1',
+    apiUrl: `https://${id}`,
+    tokenFingerprint: '',
+    adapter: 'ops-center',
+    region: null,
+    environment: null,
+    tags: [],
+    metadata: {},
+    at,
+    ...facts,
+  });
+  return id;
+}
