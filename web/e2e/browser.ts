@@ -10,7 +10,7 @@ const packageDirectory = join(dirname(require.resolve('@sparticuz/chromium')), '
 const axeSource = require.resolve('axe-core/axe.min.js');
 
 /** Debian's names of what the browser links against and small images lack. */
-const neededPackages = 'libnss3 libnspr4';
+const neededPackages = 'libnss3 libnspr4 libexpat1';
 
 /**
  * The test browser, unpacked from its npm package on first use. Where the system lacks its libraries, those

@@ -37,6 +37,24 @@ describe('the list', () => {
     await row(page, 'batch-1').waitFor();
   });
 
+  test('is searched while one types, who keeps the focus and every letter', async () => {
+    const page = await signedIn('/servers');
+    const field = page.getByLabel('Search');
+    for (const [letter, gone] of [
+      ['b', 'edge-1'],
+      ['a', 'db-1'],
+    ] as const) {
+      await field.press(letter);
+      await row(page, gone).waitFor({ state: 'detached' });
+    }
+    await row(page, 'batch-1').waitFor();
+    expect(await field.inputValue()).toBe('ba');
+    expect(await field.evaluate(element => element === document.activeElement)).toBe(true);
+    await page.getByRole('button', { name: 'Clear the filter' }).click();
+    await row(page, 'edge-1').waitFor();
+    expect(await field.inputValue()).toBe('');
+  });
+
   test('that matches nothing names the filters to blame', async () => {
     const page = await signedIn('/servers?q=nothing&region=mars');
     await page.getByRole('heading', { name: 'No server matches' }).waitFor();

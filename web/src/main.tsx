@@ -17,6 +17,9 @@ const queries = createQueryClient(signedOut);
 const live = createLive(queries, signedOut);
 const router = createDashboardRouter(queries);
 
+// Until the first page can be drawn the document's own frame stays; an empty one in between would flicker.
+await router.load();
+
 createRoot(document.getElementById('root')!).render(
   <StrictMode>
     <QueryClientProvider client={queries}>

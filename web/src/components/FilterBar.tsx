@@ -59,7 +59,7 @@ export function FilterBar({ search, servers }: Props) {
       />
       {exactNames.map(name => (
         <Exact
-          key={`${name} ${search[name]}`}
+          key={name}
           label={filterLabels[name]}
           value={search[name]}
           known={knownValues(servers, name)}
@@ -117,10 +117,19 @@ type SearchFieldProps = {
 
 function SearchField({ input, query, onChange }: SearchFieldProps) {
   const [text, setText] = useState(query);
-  const settle = useEffectEvent((query: string) => onChange(query));
+  // The address changes by typing here, or by a link or the back button; only those replace what is typed.
+  const [seen, setSeen] = useState({ query, sent: query });
+  if (query !== seen.query) {
+    setSeen({ query, sent: query });
+    if (query !== seen.sent) setText(query);
+  }
+  const send = useEffectEvent((typed: string) => {
+    setSeen({ ...seen, sent: typed });
+    onChange(typed);
+  });
   useEffect(() => {
     if (text.trim() === query) return;
-    const timer = setTimeout(() => settle(text.trim()), debounceMs);
+    const timer = setTimeout(() => send(text.trim()), debounceMs);
     return () => clearTimeout(timer);
   }, [text, query]);
   return (
@@ -174,6 +183,11 @@ type ExactProps = {
 function Exact({ label, value, known, onChange }: ExactProps) {
   const listId = useId();
   const [text, setText] = useState(value ?? '');
+  const [seen, setSeen] = useState(value);
+  if (value !== seen) {
+    setSeen(value);
+    setText(value ?? '');
+  }
   const settle = (): void => {
     const chosen = text.trim() === '' ? undefined : text.trim();
     if (chosen !== value) onChange(chosen);

@@ -65,7 +65,7 @@ function Servers({ search }: { search: ServerSearch }) {
 
   return (
     <>
-      <FilterBar key={search.q ?? ''} search={search} servers={servers} />
+      <FilterBar search={search} servers={servers} />
       {list.isError ? (
         <ErrorPanel
           what="The list could not be loaded."
