@@ -145,7 +145,7 @@ async function announce(
   const link = await createSignInLink(app.context, organizationId);
   const url = settings.publicUrl ?? app.url;
   say(`  dashboard  ${url}/sign-in#link=${link}`);
-  say('             (this link works once, for 15 minutes; later sign in with the API token)');
+  say('             (works once, for 15 minutes; after that, sign in with the token below)');
   say(`  API        ${url}/api/v1/fleet, described at ${url}/api`);
   say(`  API token  ${token.given ? 'as set in OPSFLEET_ADMIN_TOKEN' : token.token}`);
   say(`  database   ${database}`);

@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../../test/app.ts';
 
@@ -125,6 +126,35 @@ describe('every answer', () => {
     for (const { headers } of await Promise.all(answers())) {
       expect([...headers.keys()].filter(name => name.startsWith('access-control-'))).toEqual([]);
     }
+  });
+});
+
+describe('bytes that are no request', () => {
+  const answerTo = (bytes: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(test.url);
+      const socket = connect(Number(port), hostname, () => socket.write(bytes));
+      let answer = '';
+      socket
+        .on('data', chunk => (answer += chunk))
+        .on('end', () => resolve(answer))
+        .on('error', reject);
+    });
+
+  it.each([
+    ['malformed', 400, 'SSH-2.0-OpenSSH_9.2\r\n\r\n'],
+    [
+      'malformed',
+      400,
+      'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n',
+    ],
+    ['too_large', 413, `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
+  ])('are answered with a problem too: %s', async (code, status, bytes) => {
+    const answer = await answerTo(bytes);
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(answer).toContain('content-type: application/problem+json');
+    expect(answer).toContain('x-content-type-options: nosniff');
+    expect(JSON.parse(answer.split('\r\n\r\n')[1]!)).toMatchObject({ code, status });
   });
 });
 

@@ -52,6 +52,11 @@ export async function buildHttpServer(options: HttpOptions): Promise<FastifyInst
     frameworkErrors(error, request, reply) {
       sendProblem(context, request, reply.headers(securityHeaders(options.secure)), error);
     },
+    // What is not HTTP at all: there is no request to answer, only a socket.
+    clientErrorHandler(error, socket) {
+      if (!socket.writable) return;
+      socket.end(rawProblem(error, options.secure));
+    },
     routerOptions: { maxParamLength: 256 },
   });
   app.decorateRequest('principal', null);
@@ -225,6 +230,28 @@ function sendProblem(
     );
   }
   return reply.code(problem.status).headers(headers).send(JSON.stringify(problem));
+}
+
+/** A whole answer as text, for a client whose bytes could not be read as a request. */
+function rawProblem(error: NodeJS.ErrnoException, secure: boolean): string {
+  const isTooLong = error.code === 'HPE_HEADER_OVERFLOW';
+  const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const said = isTooLong
+    ? new AppError('too_large', 'The request headers are larger than 16 KiB.')
+    : new AppError(
+        'malformed',
+        isLate ? 'The request took too long to arrive.' : 'This is not an HTTP request.',
+      );
+  const { problem, headers } = toProblem(said, randomUUID());
+  const body = JSON.stringify(problem);
+  const all = {
+    ...securityHeaders(secure),
+    ...headers,
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
+  return [`HTTP/1.1 ${problem.status} ${problem.title}`, ...lines, '', body].join('\r\n');
 }
 
 /** The methods that exist at a path, for the `Allow` header of a 405. */
