@@ -28,8 +28,6 @@ const partialPrefix = join('web', 'dist.partial-');
 /** A failure the person at the terminal can do something about: shown without a stack. */
 class SetupError extends Error {}
 
-// ------------------------------------------------------------------------------------------- what is missing
-
 /**
  * Names of the packages that `mode` needs on `platform` and that are not installed at their locked version.
  * `installed` is npm's own hidden lock file of node_modules, so an `npm ci` by hand counts too.
@@ -96,8 +94,6 @@ function readInstalled(root) {
     return {};
   }
 }
-
-// ------------------------------------------------------------------------------------------------- packages
 
 async function installPackages(root, mode) {
   assertWritable(existsSync(join(root, 'node_modules')) ? join(root, 'node_modules') : root);
@@ -170,12 +166,12 @@ function bundledNode(root) {
   return join(root, 'node_modules/.bin', process.platform === 'win32' ? 'node.exe' : 'node');
 }
 
-// -------------------------------------------------------------------------------------------------- web app
-
 /** SHA-256 (hex) over the names and contents of everything that the built web app is made from. */
 export function webStamp(root) {
   const hash = createHash('sha256');
-  for (const path of ['package-lock.json', ...filesBelow(root, 'sdk/src'), ...filesBelow(root, 'web')]) {
+  // The forms are made from the API's schemas.
+  const others = ['package-lock.json', 'server/openapi.json'];
+  for (const path of [...others, ...filesBelow(root, 'sdk/src'), ...filesBelow(root, 'web')]) {
     const content = readFileSync(join(root, path));
     // With its length, so that no two different sets of files run together into the same bytes.
     hash.update(`${path.split(sep).join('/')}\0${content.length}\0`).update(content);
@@ -225,8 +221,6 @@ async function buildWeb(root) {
   renameSync(partial, join(web, 'dist'));
 }
 
-// ---------------------------------------------------------------------------------------- running a program
-
 async function run(program, args, cwd) {
   const child = spawn(program, args, {
     cwd,
@@ -243,7 +237,7 @@ async function run(program, args, cwd) {
     });
   }
   return new Promise(resolve => {
-    child.on('error', error => resolve({ code: 1, output: String(error.message) }));
+    child.on('error', error => resolve({ code: 1, output: error.message }));
     child.on('close', code => resolve({ code, output: lines.trim() }));
   });
 }
@@ -262,8 +256,6 @@ async function runWithProgress(label, program, args, cwd) {
   else console.log(`${label}: ${result.code === 0 ? 'done' : 'failed'} after ${seconds()} s`);
   return result;
 }
-
-// ----------------------------------------------------------------------------------------------------- main
 
 async function setUp(root, mode) {
   if (whatIsMissing(root, mode).length === 0 && webIsCurrent(root)) return assertNode(root);

@@ -88,6 +88,7 @@ async function write(path: string, text: string): Promise<void> {
 describe('the stamp of the web app', () => {
   beforeEach(async () => {
     await write('package-lock.json', '{}');
+    await write('server/openapi.json', '{}');
     await write('web/index.html', '<!doctype html>');
     await write('web/src/main.tsx', 'main');
     await write('sdk/src/client.ts', 'client');
@@ -95,6 +96,7 @@ describe('the stamp of the web app', () => {
 
   test.each([
     'package-lock.json',
+    'server/openapi.json',
     'web/index.html',
     'web/src/main.tsx',
     'web/src/distance.ts',

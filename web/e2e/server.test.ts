@@ -18,6 +18,8 @@ describe('a server', () => {
     await page.getByRole('button', { name: 'Show as tables' }).click();
     const table = page.getByRole('region', { name: 'Network, as a table' });
     await table.waitFor();
+    // What scrolls inside of the panel must not lengthen the page.
+    expect(await page.evaluate(() => document.documentElement.scrollHeight)).toBeLessThan(1_400);
     const cells = await table.getByRole('row').allInnerTexts();
     // 50 samples, the empty one in the gap, the heading.
     expect(cells).toHaveLength(52);

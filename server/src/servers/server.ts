@@ -98,6 +98,7 @@ const ApiUrl = Type.String({
   description: 'must be an https address of at most 512 characters',
 });
 const ApiToken = Type.String({
+  writeOnly: true,
   minLength: 1,
   maxLength: 4096,
   pattern: '^[\\x21-\\x7e]+$',

@@ -148,7 +148,7 @@ function PanelTable({ panel: { title, lines, format } }: { panel: Panel }) {
   const newestFirst = lines[0]!.samples.map((sample, n) => ({ at: sample.at, n })).toReversed();
   return (
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard
-    <section className="max-h-40 overflow-y-auto" tabIndex={0} aria-label={`${title}, as a table`}>
+    <section className="relative max-h-40 overflow-y-auto" tabIndex={0} aria-label={`${title}, as a table`}>
       <table className="plain-table numbers">
         <thead>
           <tr>
