@@ -16,9 +16,11 @@ it('runs the real program on a fleet, and leaves nothing behind', async () => {
     await controlPlane.registerFleet(targetsOf(simulator));
     const answered = async () => (await simulator.stats()).traffic.answers[200] ?? 0;
     await expect.poll(answered, { timeout: 20_000 }).toBeGreaterThan(10);
-    const after = await controlPlane.cpu();
-    expect(after.pollerMs).toBeGreaterThan(before.pollerMs);
-    expect(after.postgresMs).toBeGreaterThan(before.postgresMs);
+    // The kernel counts in steps of 10 ms, and ten polls may cost less; polling goes on until it shows.
+    for (const part of ['pollerMs', 'postgresMs'] as const) {
+      const spentMs = async () => (await controlPlane.cpu())[part];
+      await expect.poll(spentMs, { timeout: 20_000 }).toBeGreaterThan(before[part]);
+    }
     expect(await controlPlane.residentBytes()).toBeGreaterThan(64e6);
     await expect(controlPlane.registerFleet(targetsOf(simulator))).rejects.toThrow('was answered 409');
   } finally {

@@ -9,13 +9,16 @@ import { slotOf } from './server.ts';
  * into objects and serialising those. (json_build_object costs twice as much as row_to_json.) Alias the table
  * `s`.
  */
-export const serverJson = sql`(select row_to_json(v) from (select
+const serverView = sql`(select
   s.id, s.organization_id, s.name, s.description, s.hostname, s.api_url, s.adapter, s.version, s.region,
   s.environment, s.status, s.health_status, s.health_reason, s.health_detail,
   rfc3339(s.health_since) as health_since, rfc3339(s.last_seen_at) as last_seen_at,
   rfc3339(s.last_health_check_at) as last_health_check_at, s.response_time_ms, s.components, s.latest_metrics,
   rfc3339(s.last_metrics_at) as last_metrics_at, s.metrics_reason, s.tags, s.metadata, s.revision,
-  rfc3339(s.created_at) as created_at, rfc3339(s.updated_at) as updated_at) v)`;
+  rfc3339(s.created_at) as created_at, rfc3339(s.updated_at) as updated_at)`;
+
+/** The same as one JSON value. */
+export const serverJson = sql`(select row_to_json(v) from ${serverView} v)`;
 
 export type ServerRow = { json: string; revision: number };
 
@@ -108,9 +111,12 @@ export async function listServers(
     select '[' || coalesce(string_agg(p.json, ','), '') || ']' as servers, count(*)::int as count,
            (array_agg(p.key))[count(*)] as key, (array_agg(p.id))[count(*)] as id
     from (
-      select ${serverJson}::text as json, ${key} as key, s.id from managed_servers s
-      where ${conditions} and ${after}
-      order by ${order} limit ${page.limit} offset ${page.offset}
+      select row_to_json(v)::text as json, s.key, s.id
+      from (
+        select s.*, ${key} as key from managed_servers s
+        where ${conditions} and ${after}
+        order by ${order} limit ${page.limit} offset ${page.offset}
+      ) s cross join lateral ${serverView} v
     ) p`);
   const { key: lastKey, id } = row;
   return {

@@ -207,7 +207,8 @@ function send(reply: FastifyReply, answer: Reply): FastifyReply {
     return reply;
   }
   reply.code(answer.status).headers(answer.headers ?? {});
-  if ('json' in answer) return reply.type('application/json; charset=utf-8').send(answer.json.jsonText);
+  if ('json' in answer)
+    return reply.type('application/json; charset=utf-8').send(Buffer.from(answer.json.jsonText));
   if (answer.body === undefined) return reply.send();
   if (typeof answer.body === 'string') return reply.send(answer.body);
   return reply.type('application/json; charset=utf-8').send(JSON.stringify(answer.body));
