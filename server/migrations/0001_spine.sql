@@ -125,7 +125,8 @@ create table managed_servers (
   health_reason text not null default 'not_checked',
   health_detail text,
   health_since timestamptz not null,
-  components jsonb,
+  -- json and not jsonb: written twice a minute, sent with every list, never looked into.
+  components json,
   last_seen_at timestamptz,
   last_health_check_at timestamptz,
   response_time_ms integer,
@@ -133,7 +134,7 @@ create table managed_servers (
   consecutive_successes integer not null default 0,
   -- The last 21 results, newest in the lowest bit, 1 = failed: flap detection reads it.
   recent_results integer not null default 0,
-  latest_metrics jsonb,
+  latest_metrics json,
   last_metrics_at timestamptz,
   metrics_reason text,
   metrics_attempted_at timestamptz,

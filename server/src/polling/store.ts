@@ -141,7 +141,7 @@ export async function writeHealth(db: SystemDb, writes: readonly HealthWrite[], 
         ['integer', writes.map(w => w.state.consecutiveFailures)],
         ['integer', writes.map(w => w.state.consecutiveSuccesses)],
         ['integer', writes.map(w => w.state.recentResults)],
-        ['jsonb', writes.map(w => (w.components === null ? null : JSON.stringify(w.components)))],
+        ['json', writes.map(w => (w.components === null ? null : JSON.stringify(w.components)))],
         ['text', writes.map(w => w.version)],
       ])} as w (organization_id, id, epoch, seq, status, reason, detail, since, last_seen_at, checked_at,
                 response_time_ms, failures, successes, recent, components, version)
@@ -184,7 +184,7 @@ export async function writeMetrics(db: SystemDb, writes: readonly MetricsWrite[]
       ['uuid', writes.map(w => w.id)],
       ['bigint', writes.map(w => w.epoch)],
       ['timestamptz', writes.map(w => w.at)],
-      ['jsonb', writes.map(w => (w.metrics === null ? null : JSON.stringify(w.metrics)))],
+      ['json', writes.map(w => (w.metrics === null ? null : JSON.stringify(w.metrics)))],
       ['text', writes.map(w => w.reason)],
     ])} as w (organization_id, id, epoch, at, metrics, reason)
     where s.organization_id = w.organization_id and s.id = w.id and s.poll_epoch <= w.epoch and s.status = 'active'`);
