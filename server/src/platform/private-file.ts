@@ -37,11 +37,19 @@ export async function readPrivateFile(path: string, label = path): Promise<strin
  */
 export async function createPrivateFile(path: string, text: string): Promise<boolean> {
   try {
-    await withDraft(path, text, draft => link(draft, path));
+    return await withDraft(path, text, draft => linkNew(draft, path));
+  } catch (error) {
+    throw new StartupError(`${path} cannot be written (${errorCode(error)}).`, { cause: error });
+  }
+}
+
+async function linkNew(draft: string, path: string): Promise<boolean> {
+  try {
+    await link(draft, path);
     return true;
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return false;
-    throw new StartupError(`${path} cannot be written (${errorCode(error)}).`, { cause: error });
+    throw error;
   }
 }
 
@@ -54,18 +62,19 @@ export async function replacePrivateFile(path: string, text: string): Promise<vo
   }
 }
 
-async function withDraft(path: string, text: string, place: (draft: string) => Promise<void>): Promise<void> {
+async function withDraft<T>(path: string, text: string, place: (draft: string) => Promise<T>): Promise<T> {
   const directory = dirname(path);
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   await mkdir(directory, { recursive: true });
   try {
     await writeDurably(draft, text);
-    await place(draft);
+    const placed = await place(draft);
+    await syncDirectory(directory);
+    return placed;
   } finally {
     // Where it was renamed it is gone already.
-    await rm(draft, { force: true });
+    await rm(draft, { force: true }).catch(() => undefined);
   }
-  await syncDirectory(directory);
 }
 
 async function writeDurably(path: string, text: string): Promise<void> {

@@ -113,6 +113,10 @@ function typeOf(schema: Json): string {
   if (Array.isArray(schema['enum']))
     return (schema['enum'] as unknown[]).map(value => `<code>${escape(value)}</code>`).join(' ');
   if (schema['type'] === 'array') return `list of ${typeOf((schema['items'] ?? {}) as Json)}`;
+  if (schema['properties'] !== undefined) {
+    const fields = Object.entries(schema['properties'] as Record<string, Json>);
+    return `{ ${fields.map(([name, property]) => `<code>${escape(name)}</code>: ${typeOf(property)}`).join(', ')} }`;
+  }
   const limits = [
     limit(schema, 'minLength', 'maxLength', 'characters'),
     limit(schema, 'minimum', 'maximum', ''),
