@@ -56,6 +56,16 @@ describe('the agent for this machine', () => {
     squatter.close();
   });
 
+  it('is started again when it ends by itself', async () => {
+    const agent = await start();
+    const first = agent.pid()!;
+    process.kill(first, 'SIGKILL');
+    await expect.poll(() => agent.pid(), { timeout: 10_000 }).not.toBe(first);
+    await expect
+      .poll(async () => (await health(agent).catch(() => null))?.status, { timeout: 10_000 })
+      .toBe(200);
+  });
+
   it('ends when its parent is killed', async () => {
     const script = `
       import { startLocalAgent } from ${JSON.stringify(join(import.meta.dirname, 'local-agent.ts'))};

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,7 +12,15 @@ import { changeServer, registerServer } from './servers/register.ts';
 import { findServerByTag } from './servers/store.ts';
 import { mintCredential } from './tokens/token.ts';
 
-export type LocalAgent = { url: string; address: string; port: number; token: string; stop(): Promise<void> };
+export type LocalAgent = {
+  url: string;
+  address: string;
+  port: number;
+  token: string;
+  /** Of the child that runs now. */
+  pid(): number | null;
+  stop(): Promise<void>;
+};
 
 type Parts = { dataDir: string; clock: Context['clock']; log: Context['log'] };
 
@@ -22,10 +31,11 @@ const stopTimeoutMs = 3_000;
 /** After our own kill -9 the old agent goes as soon as its standard input ends; meanwhile it holds the port. */
 const portAttempts = 5;
 const portRetryMs = 400;
+const restartAfterMs = 1_000;
 
 /**
- * Runs the agent for this machine as a child process on loopback. It ends with us, however we end. Port and
- * token stay the same from one start to the next, so that this machine stays the same server.
+ * Runs the agent for this machine as a child process on loopback, again if it ends. It ends with us, however
+ * we end. Port and token stay the same from one start to the next, so that this machine stays the same server.
  */
 export async function startLocalAgent(parts: Parts): Promise<LocalAgent> {
   const { dataDir, clock, log } = parts;
@@ -33,16 +43,32 @@ export async function startLocalAgent(parts: Parts): Promise<LocalAgent> {
   const token = (await readPrivateFile(join(dataDir, 'agent-token')))!.trim();
   const portFile = join(dataDir, 'agent-port');
   const lastPort = Number((await readPrivateFile(portFile))?.trim() ?? 0);
-  const agent = await startOnPort(lastPort, token, parts);
-  if (agent.port !== lastPort) await replacePrivateFile(portFile, `${agent.port}\n`);
-  agent.child.once('exit', code => log.error({ code }, 'the agent for this machine has ended'));
+  let agent = await startOnPort(lastPort, token, parts);
+  const { port } = agent;
+  if (port !== lastPort) await replacePrivateFile(portFile, `${port}\n`);
+  const stopped = new AbortController();
+
+  async function keepRunning(): Promise<void> {
+    while (!stopped.signal.aborted) {
+      if (agent.child.exitCode === null && agent.child.signalCode === null) await once(agent.child, 'exit');
+      if (stopped.signal.aborted) return;
+      log.error({ code: agent.child.exitCode }, 'the agent for this machine has ended; it is started again');
+      await clock.sleep(restartAfterMs, stopped.signal);
+      agent = (stopped.signal.aborted ? null : await launch(port, token, parts)) ?? agent;
+    }
+  }
+  const kept = keepRunning();
   return {
-    url: `http://${address}:${agent.port}`,
+    url: `http://${address}:${port}`,
     address,
-    port: agent.port,
+    port,
     token,
+    pid: () => agent.child.pid ?? null,
     async stop() {
-      agent.child.removeAllListeners('exit');
+      stopped.abort();
+      await end(agent.child, clock);
+      await kept;
+      // One that was just being started again.
       await end(agent.child, clock);
     },
   };
