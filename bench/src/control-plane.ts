@@ -32,7 +32,7 @@ const START_TIMEOUT_MS = 120_000;
 const REGISTRATIONS_AT_ONCE = 32;
 
 /**
- * Starts `server/src/main.ts` on a free port, without the local agent and without a rate limit, and resolves
+ * Starts `server/start.mjs`, as `npm start` does, on a free port, without the local agent and without a rate limit, and resolves
  * when it listens. `settings` are further settings by their variable, such as FLEET_HEALTH_INTERVAL.
  */
 export async function startControlPlane(
@@ -44,7 +44,7 @@ export async function startControlPlane(
   const dataDir = join(parent, 'data');
   const program = startProgram({
     name: 'control plane',
-    script: new URL('../../server/src/main.ts', import.meta.url),
+    script: new URL('../../server/start.mjs', import.meta.url),
     // Nothing of ours: a DATABASE_URL or an interval of the person who measures would change what is measured.
     env: {
       PATH: process.env['PATH'] ?? '',

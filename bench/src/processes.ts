@@ -27,7 +27,7 @@ type ProgramOptions = {
 /** More than a control plane needs to drain its polls. */
 const STOP_TIMEOUT_MS = 30_000;
 
-const END_WITH_PARENT = new URL('./end-with-parent.ts', import.meta.url).href;
+const END_WITH_PARENT = new URL('./end-with-parent.mjs', import.meta.url).href;
 
 const running = new Set<{ stop(): Promise<void> }>();
 
