@@ -30,10 +30,14 @@ async function main(): Promise<void> {
   const settings = processSettings();
   const log = createLog({ level: settings.logLevel });
   const interrupted = new AbortController();
+  let interruptedAtMs = 0;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // The second time is meant seriously; the database recovers at the next start.
-      if (interrupted.signal.aborted) process.exit(1);
+      // The second time is meant seriously; the database recovers at the next start. But one Ctrl-C may arrive
+      // twice, from the terminal and from a parent that passes it on.
+      if (interrupted.signal.aborted && clock.monotonicMs() - interruptedAtMs > 1_000) process.exit(1);
+      if (interrupted.signal.aborted) return;
+      interruptedAtMs = clock.monotonicMs();
       interrupted.abort();
       void end(0);
     });
