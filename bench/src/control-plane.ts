@@ -32,8 +32,9 @@ const START_TIMEOUT_MS = 120_000;
 const REGISTRATIONS_AT_ONCE = 32;
 
 /**
- * Starts `server/start.mjs`, as `npm start` does, on a free port, without the local agent and without a rate limit, and resolves
- * when it listens. `settings` are further settings by their variable, such as FLEET_HEALTH_INTERVAL.
+ * Starts `server/start.mjs`, as `npm start` does, on a free port, without the local agent and without a rate
+ * limit, and resolves when it listens. `settings` are further settings by their variable, such as
+ * FLEET_HEALTH_INTERVAL.
  */
 export async function startControlPlane(
   settings: Readonly<Record<string, string>> = {},
