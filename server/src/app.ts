@@ -21,11 +21,13 @@ import type { Log } from './platform/log.ts';
 import { migrate, readMigrations } from './platform/migrate.ts';
 import { runLoop } from './platform/runtime/loop.ts';
 import { stepDown } from './platform/step-down.ts';
+import { createPollStore } from './polling/poll-store.ts';
 import { createPoller, type Poller } from './polling/poller.ts';
 import type { WorkerRow } from './polling/slots.ts';
 import { ensurePartitions } from './retention/maintain.ts';
 import { partitionedTables } from './retention/partitions.ts';
 import { routes } from './routes.ts';
+import { openServerToken } from './secrets/secrets.ts';
 import { rewrapDataKeys, verifyKeys } from './secrets/store.ts';
 import { version } from './version.ts';
 import { workers } from './workers.ts';
@@ -139,7 +141,13 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
   // Before the poller: a port that is taken should stop a start that has not touched any server.
   const http = settings.role === 'worker' ? null : await listen(context, secure);
   if (settings.role !== 'api') {
-    poller = createPoller({ ...context, db: db.system, ...settings, worker: workerOf(options) });
+    poller = createPoller({
+      ...context,
+      ...settings,
+      store: createPollStore(db.system, clock),
+      openToken: (sealed, origin) => openServerToken(context.keyring, sealed, origin),
+      worker: workerOf(options),
+    });
     await poller.start();
     stops.push(poller.stop);
   }

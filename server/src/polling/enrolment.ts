@@ -1,11 +1,10 @@
 import type { Clock } from '../platform/clock.ts';
-import type { SystemDb } from '../platform/db.ts';
 import type { Egress } from '../platform/egress/client.ts';
-import { loadServerTokens } from '../secrets/store.ts';
+import type { PollStore } from './poll-store.ts';
 import { createEntry, type Entry, kinds, type Roster, resolveTarget, type ServerKey } from './roster.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Lease } from './slots.ts';
-import { loadServers, loadSlots, type PolledServer } from './store.ts';
+import type { PolledServer } from './store.ts';
 
 /** Keeps the roster and the schedule in step with what is stored. */
 export type Enrolment = {
@@ -17,7 +16,7 @@ export type Enrolment = {
 };
 
 type Options = {
-  db: SystemDb;
+  store: PollStore;
   clock: Clock;
   egress: Egress;
   roster: Roster;
@@ -34,7 +33,7 @@ const firstLookSpreadMs = 1_500;
 const firstMetricsDelayMs = 1_000;
 
 export function createEnrolment(options: Options): Enrolment {
-  const { db, clock, egress, roster, scheduler } = options;
+  const { store, clock, egress, roster, scheduler } = options;
 
   function dismiss(entry: Entry): void {
     scheduler.stop(entry);
@@ -43,10 +42,7 @@ export function createEnrolment(options: Options): Enrolment {
   }
 
   async function enrol(servers: readonly PolledServer[], lookNow: boolean): Promise<void> {
-    const tokens = await loadServerTokens(
-      db,
-      servers.map(({ organizationId, id }) => ({ organizationId, serverId: id })),
-    );
+    const tokens = await store.loadTokens(servers);
     const tokenOf = new Map(tokens.map(token => [token.serverId, token]));
     for (const [index, server] of servers.entries()) {
       const epoch = options.epochs().get(server.slot);
@@ -96,7 +92,7 @@ export function createEnrolment(options: Options): Enrolment {
   }
 
   async function reload(keys: readonly ServerKey[]): Promise<void> {
-    const servers = await loadServers(db, keys);
+    const servers = await store.loadServers(keys);
     const found = new Set(servers.map(server => server.id));
     for (const { id } of keys) {
       const entry = roster.get(id);
@@ -107,10 +103,7 @@ export function createEnrolment(options: Options): Enrolment {
 
   return {
     async load(leases, isFirst) {
-      const servers = await loadSlots(
-        db,
-        leases.map(lease => lease.slot),
-      );
+      const servers = await store.loadSlots(leases.map(lease => lease.slot));
       await enrol(servers, isFirst && servers.length <= smallFleet);
     },
     reload,

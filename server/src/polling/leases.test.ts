@@ -7,6 +7,7 @@ import { newId, type OrganizationId, type ServerId, type WorkerId } from '../ids
 import { sql } from '../platform/db.ts';
 import { createLog } from '../platform/log.ts';
 import { createLeases, type Leases } from './leases.ts';
+import { createPollStore } from './poll-store.ts';
 import { heartbeatMs, type Lease, type WorkerStats } from './slots.ts';
 import { type HealthWrite, writeHealth, writeMetrics } from './store.ts';
 
@@ -52,7 +53,7 @@ async function startWorker(
   const ended = new AbortController();
   let beats = 0;
   const leases = createLeases({
-    db: database.db.system,
+    store: createPollStore(database.db.system, clock),
     clock: {
       ...clock,
       async sleep(ms, signal) {

@@ -1,19 +1,7 @@
 import type { Clock } from '../platform/clock.ts';
-import type { SystemDb } from '../platform/db.ts';
 import type { Log } from '../platform/log.ts';
-import {
-  claimSlots,
-  fairShare,
-  heartbeat,
-  heartbeatMs,
-  type Lease,
-  registerWorker,
-  releaseSlots,
-  renewLeases,
-  unregisterWorker,
-  type WorkerRow,
-  type WorkerStats,
-} from './slots.ts';
+import type { PollStore } from './poll-store.ts';
+import { fairShare, heartbeatMs, type Lease, type WorkerRow, type WorkerStats } from './slots.ts';
 
 /** This worker's share of the slots, kept by heartbeats. */
 export type Leases = {
@@ -25,7 +13,7 @@ export type Leases = {
 };
 
 export type LeasesOptions = {
-  db: SystemDb;
+  store: PollStore;
   clock: Clock;
   log: Log;
   worker: WorkerRow;
@@ -42,12 +30,12 @@ export type LeasesOptions = {
  * the epoch, and a pause would be a blind spot.
  */
 export function createLeases(options: LeasesOptions): Leases {
-  const { db, clock, log, worker } = options;
+  const { store, clock, log, worker } = options;
   const held = new Map<number, number>();
 
   async function beat(): Promise<void> {
-    const live = await heartbeat(db, worker.id, options.stats());
-    const kept = await renewLeases(db, worker.id);
+    const live = await store.heartbeat(worker.id, options.stats());
+    const kept = await store.renewLeases(worker.id);
     await lose(
       [...held.keys()].filter(
         slot => !kept.some(lease => lease.slot === slot && lease.epoch === held.get(slot)),
@@ -55,22 +43,22 @@ export function createLeases(options: LeasesOptions): Leases {
     );
     // Claimed by a statement whose answer was lost, or not given back: ours, and polled by nobody.
     const strays = kept.filter(({ slot, epoch }) => held.get(slot) !== epoch).map(({ slot }) => slot);
-    if (strays.length > 0) await releaseSlots(db, worker.id, strays);
+    if (strays.length > 0) await store.releaseSlots(worker.id, strays);
     const rank = live.indexOf(worker.id);
     if (rank === -1) {
       // Our row is gone: we were away for so long that somebody cleaned up, or a copy of this machine started
       // and took us for dead. Come back without the claim to be the only one, or the two would evict each
       // other for ever.
-      await registerWorker(db, { ...worker, instance: null });
+      await store.registerWorker({ ...worker, instance: null });
       return;
     }
     const share = fairShare(live.length, rank);
     const excess = [...held.keys()].slice(share);
     if (excess.length > 0) {
       await lose(excess);
-      await releaseSlots(db, worker.id, excess);
+      await store.releaseSlots(worker.id, excess);
     }
-    await gain(await claimSlots(db, worker.id, share - held.size));
+    await gain(await store.claimSlots(worker.id, share - held.size));
   }
 
   async function lose(slots: readonly number[]): Promise<void> {
@@ -88,7 +76,7 @@ export function createLeases(options: LeasesOptions): Leases {
       // Not loaded is not polled: better give them to somebody who can.
       const slots = leases.map(lease => lease.slot);
       await lose(slots);
-      await releaseSlots(db, worker.id, slots).catch(() => undefined);
+      await store.releaseSlots(worker.id, slots).catch(() => undefined);
       throw error;
     }
   }
@@ -96,7 +84,7 @@ export function createLeases(options: LeasesOptions): Leases {
   return {
     held: () => held,
     async start() {
-      await registerWorker(db, worker);
+      await store.registerWorker(worker);
       await beat();
     },
     async run(signal) {
@@ -110,7 +98,7 @@ export function createLeases(options: LeasesOptions): Leases {
     },
     async stop() {
       held.clear();
-      await unregisterWorker(db, worker.id).catch(error => {
+      await store.unregisterWorker(worker.id).catch(error => {
         log.warn({ err: error }, 'slots could not be given back; they expire by themselves');
       });
     },

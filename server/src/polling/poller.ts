@@ -4,20 +4,18 @@ import type { EventFeed } from '../events/feed.ts';
 import type { HealthPolicy } from '../health/evaluate.ts';
 import type { JobId, ServerId } from '../ids.ts';
 import type { Clock } from '../platform/clock.ts';
-import type { SystemDb } from '../platform/db.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { Instruments } from '../platform/instruments.ts';
-import type { Keyring } from '../platform/keyring.ts';
 import type { Log } from '../platform/log.ts';
 import { slotOf } from '../servers/server.ts';
 import { createEnrolment } from './enrolment.ts';
 import { createLeases } from './leases.ts';
-import { type PollParts, pollHealth, pollMetrics } from './polls.ts';
+import type { PollStore } from './poll-store.ts';
+import { type OpenToken, type PollParts, pollHealth, pollMetrics } from './polls.ts';
 import { createResults } from './results.ts';
 import { createRoster, type ServerKey } from './roster.ts';
 import { createScheduler } from './scheduler.ts';
 import { type WorkerRow, type WorkerStats } from './slots.ts';
-import { loadJobServers } from './store.ts';
 
 export type Poller = {
   /** Takes slots and polls their servers until `stop`. */
@@ -28,13 +26,13 @@ export type Poller = {
 };
 
 export type PollerOptions = {
-  db: SystemDb;
+  store: PollStore;
   clock: Clock;
   log: Log;
   egress: Egress;
-  keyring: Keyring;
+  openToken: OpenToken;
   instruments: Instruments;
-  feed: EventFeed;
+  feed: Pick<EventFeed, 'subscribe' | 'announce'>;
   worker: WorkerRow;
   healthIntervalMs: number;
   metricsIntervalMs: number;
@@ -60,7 +58,7 @@ const noStats = (): WorkerStats => ({
 
 /** The heart: leases slots, keeps their servers in memory, polls them, hands what it finds to be stored. */
 export function createPoller(options: PollerOptions): Poller {
-  const { db, clock, log, egress, instruments, feed } = options;
+  const { store, clock, log, egress, instruments, feed } = options;
   const ended = new AbortController();
   // Every sleep of every loop listens to it.
   setMaxListeners(0, ended.signal);
@@ -72,7 +70,7 @@ export function createPoller(options: PollerOptions): Poller {
   /** Work on the roster runs one after the other: two loads of one server must not overtake each other. */
   let rosterWork: Promise<void> = Promise.resolve();
 
-  const results = createResults({ db, clock, log, instruments, onChanges: () => feed.announce() });
+  const results = createResults({ store, log, instruments, onChanges: () => feed.announce() });
   const policy: HealthPolicy = {
     failuresToDown: 3,
     successesToUp: 2,
@@ -82,7 +80,7 @@ export function createPoller(options: PollerOptions): Poller {
   const parts: PollParts = {
     clock,
     egress,
-    keyring: options.keyring,
+    openToken: options.openToken,
     instruments,
     results,
     policy,
@@ -107,7 +105,7 @@ export function createPoller(options: PollerOptions): Poller {
     },
   });
   const leases = createLeases({
-    db,
+    store,
     clock,
     log,
     worker: options.worker,
@@ -140,7 +138,7 @@ export function createPoller(options: PollerOptions): Poller {
       } else if (event.type === 'fleet.check_requested') {
         const { organizationId, subject, at } = event;
         void queue(async () =>
-          request(await loadJobServers(db, organizationId, subject as JobId), ['health'], at),
+          request(await store.loadJobServers(organizationId, subject as JobId), ['health'], at),
         );
       } else if (
         (event.type === 'server.registered' ||

@@ -5,17 +5,20 @@ import type { ParsedMetrics } from '../metrics/metric.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { Instruments } from '../platform/instruments.ts';
-import type { Keyring, Secret } from '../platform/keyring.ts';
-import { openServerToken } from '../secrets/secrets.ts';
+import type { Secret } from '../platform/keyring.ts';
+import type { OpenedServerToken, SealedServerToken } from '../secrets/secrets.ts';
 import { type Deadlines, probeHealth, probeMetrics, type Target } from './probe.ts';
 import type { Results } from './results.ts';
 import type { Entry } from './roster.ts';
 import type { WorkerStats } from './slots.ts';
 
+/** Opens a sealed token for the origin it may be sent to; a reason where that fails. */
+export type OpenToken = (sealed: SealedServerToken, origin: string) => OpenedServerToken;
+
 export type PollParts = {
   clock: Clock;
   egress: Egress;
-  keyring: Keyring;
+  openToken: OpenToken;
   instruments: Instruments;
   results: Results;
   policy: HealthPolicy;
@@ -108,7 +111,7 @@ async function withToken<T>(
   const opened =
     entry.sealedToken === null
       ? ({ ok: false, reason: 'missing' } as const)
-      : openServerToken(parts.keyring, entry.sealedToken, entry.origin);
+      : parts.openToken(entry.sealedToken, entry.origin);
   if (!opened.ok) {
     return {
       kind: 'not_checked',

@@ -7,6 +7,7 @@ import { systemClock } from '../platform/clock.ts';
 import { type SystemDb, sql, sqlState } from '../platform/db.ts';
 import { createInstruments } from '../platform/instruments.ts';
 import { createLog } from '../platform/log.ts';
+import { createPollStore } from './poll-store.ts';
 import { createResults } from './results.ts';
 import type { HealthWrite } from './store.ts';
 
@@ -52,7 +53,12 @@ function begin() {
   };
   const instruments = createInstruments();
   const log = createLog({ level: 'silent' });
-  const results = createResults({ db, clock: systemClock, log, instruments, onChanges: () => undefined });
+  const results = createResults({
+    store: createPollStore(db, systemClock),
+    log,
+    instruments,
+    onChanges: () => undefined,
+  });
   return { results, refused };
 }
 

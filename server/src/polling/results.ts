@@ -1,13 +1,10 @@
-import { type HealthCheckRow, insertHealthChecks } from '../health/history.ts';
-import { insertMetrics, type MetricsRow } from '../metrics/store.ts';
-import type { Clock } from '../platform/clock.ts';
-import type { SystemDb } from '../platform/db.ts';
+import type { HealthCheckRow } from '../health/history.ts';
+import type { MetricsRow } from '../metrics/store.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
-import { ensurePartitionFor, isMissingPartition } from '../retention/maintain.ts';
-import type { PartitionedTable } from '../retention/partitions.ts';
 import { createBatches } from './batches.ts';
-import { type HealthWrite, type MetricsWrite, writeHealth, writeMetrics } from './store.ts';
+import type { PollStore } from './poll-store.ts';
+import type { HealthWrite, MetricsWrite } from './store.ts';
 
 /** Takes what polls found and brings it to the database; what it has not stored yet it keeps. */
 export type Results = {
@@ -23,8 +20,7 @@ const maxBatch = 1_000;
 const maxWaiting = 600_000;
 
 type Options = {
-  db: SystemDb;
-  clock: Clock;
+  store: PollStore;
   log: Log;
   instruments: Instruments;
   /** Called after states with changes were committed. */
@@ -36,7 +32,7 @@ type Options = {
  * database refuses must not keep a server's state old, nor the other way round.
  */
 export function createResults(options: Options): Results {
-  const { db, clock, log, instruments } = options;
+  const { store, log, instruments } = options;
 
   function queue<T>(name: string, write: (batch: readonly T[]) => Promise<void>) {
     return createBatches<T>({
@@ -54,37 +50,20 @@ export function createResults(options: Options): Results {
     });
   }
 
-  /** A history row of a month without a partition makes the partition, whatever the upkeep has done. */
-  async function stored(
-    table: PartitionedTable,
-    at: Date | undefined,
-    insert: () => Promise<number>,
-  ): Promise<number> {
-    try {
-      return await insert();
-    } catch (error) {
-      if (!isMissingPartition(error) || at === undefined) throw error;
-      const made = await ensurePartitionFor(db, { table, instant: at, now: clock.now() });
-      if (!made.ok) throw error;
-      return insert();
-    }
-  }
-
   const checks = queue<HealthCheckRow>('health_history', async batch => {
-    const count = await stored('server_health_checks', batch[0]?.at, () => insertHealthChecks(db, batch));
+    const count = await store.insertHealthChecks(batch);
     instruments.flushed.inc({ kind: 'health' }, count);
   });
   const rows = queue<MetricsRow>('metrics_history', async batch => {
-    const count = await stored('server_metrics_aggregated', batch[0]?.at, () => insertMetrics(db, batch));
+    const count = await store.insertMetrics(batch);
     instruments.flushed.inc({ kind: 'metrics' }, count);
   });
   const healthStates = queue<HealthWrite>('health_state', async batch => {
-    const now = clock.now();
-    await stored('events', now, () => writeHealth(db, latestPerServer(batch), now));
+    await store.writeHealth(latestPerServer(batch));
     if (batch.some(write => write.changes.length > 0)) options.onChanges();
   });
   const metricsStates = queue<MetricsWrite>('metrics_state', async batch => {
-    await writeMetrics(db, [...new Map(batch.map(write => [write.id, write])).values()]);
+    await store.writeMetrics([...new Map(batch.map(write => [write.id, write])).values()]);
   });
   const queues = [healthStates, checks, metricsStates, rows];
   const waiting = (): number => queues.reduce((sum, each) => sum + each.waiting(), 0);

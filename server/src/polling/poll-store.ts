@@ -1,0 +1,104 @@
+import { type HealthCheckRow, insertHealthChecks } from '../health/history.ts';
+import type { JobId, OrganizationId, ServerId, WorkerId } from '../ids.ts';
+import { insertMetrics, type MetricsRow } from '../metrics/store.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { SystemDb } from '../platform/db.ts';
+import { ensurePartitionFor, isMissingPartition } from '../retention/maintain.ts';
+import type { PartitionedTable } from '../retention/partitions.ts';
+import type { SealedServerToken } from '../secrets/secrets.ts';
+import { loadServerTokens } from '../secrets/store.ts';
+import type { ServerKey } from './roster.ts';
+import {
+  claimSlots,
+  heartbeat,
+  type Lease,
+  registerWorker,
+  releaseSlots,
+  renewLeases,
+  unregisterWorker,
+  type WorkerRow,
+  type WorkerStats,
+} from './slots.ts';
+import {
+  type HealthWrite,
+  loadJobServers,
+  loadServers,
+  loadSlots,
+  type MetricsWrite,
+  type PolledServer,
+  writeHealth,
+  writeMetrics,
+} from './store.ts';
+
+/**
+ * Everything that polling asks of the database, each call one transaction. A port, so that the simulation can
+ * put a database in its place that fails where it wants to. Calls reject with AppError `unavailable` while
+ * the database is away; whether a write had been committed by then is unknown, and asking again is harmless.
+ */
+export type PollStore = {
+  registerWorker(worker: WorkerRow): Promise<void>;
+  unregisterWorker(id: WorkerId): Promise<void>;
+  /** Returns all live workers, oldest first. */
+  heartbeat(id: WorkerId, stats: WorkerStats): Promise<WorkerId[]>;
+  renewLeases(owner: WorkerId): Promise<Lease[]>;
+  claimSlots(owner: WorkerId, count: number): Promise<Lease[]>;
+  releaseSlots(owner: WorkerId, slots: readonly number[]): Promise<void>;
+
+  loadSlots(slots: readonly number[]): Promise<PolledServer[]>;
+  loadServers(keys: readonly ServerKey[]): Promise<PolledServer[]>;
+  loadJobServers(organizationId: OrganizationId, id: JobId): Promise<ServerId[]>;
+  loadTokens(keys: readonly ServerKey[]): Promise<SealedServerToken[]>;
+
+  /** Both return how many rows were new. */
+  insertHealthChecks(rows: readonly HealthCheckRow[]): Promise<number>;
+  insertMetrics(rows: readonly MetricsRow[]): Promise<number>;
+  writeHealth(writes: readonly HealthWrite[]): Promise<void>;
+  writeMetrics(writes: readonly MetricsWrite[]): Promise<void>;
+};
+
+/** The port over PostgreSQL. */
+export function createPollStore(db: SystemDb, clock: Clock): PollStore {
+  /** A row of a month without a partition makes the partition, whatever the upkeep has done. */
+  async function partitioned<T>(
+    table: PartitionedTable,
+    at: Date | undefined,
+    write: () => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await write();
+    } catch (error) {
+      if (!isMissingPartition(error) || at === undefined) throw error;
+      const made = await ensurePartitionFor(db, { table, instant: at, now: clock.now() });
+      if (!made.ok) throw error;
+      return write();
+    }
+  }
+
+  return {
+    registerWorker: worker => registerWorker(db, worker),
+    unregisterWorker: id => unregisterWorker(db, id),
+    heartbeat: (id, stats) => heartbeat(db, id, stats),
+    renewLeases: owner => renewLeases(db, owner),
+    claimSlots: (owner, count) => claimSlots(db, owner, count),
+    releaseSlots: (owner, slots) => releaseSlots(db, owner, slots),
+    loadSlots: slots => loadSlots(db, slots),
+    loadServers: keys => loadServers(db, keys),
+    loadJobServers: (organizationId, id) => loadJobServers(db, organizationId, id),
+    loadTokens: keys =>
+      loadServerTokens(
+        db,
+        keys.map(({ organizationId, id }) => ({ organizationId, serverId: id })),
+      ),
+    insertHealthChecks: rows =>
+      partitioned('server_health_checks', rows[0]?.at, () => insertHealthChecks(db, rows)),
+    insertMetrics: rows =>
+      partitioned('server_metrics_aggregated', rows[0]?.at, () => insertMetrics(db, rows)),
+    async writeHealth(writes) {
+      const now = clock.now();
+      await partitioned('events', now, () => writeHealth(db, writes, now));
+    },
+    async writeMetrics(writes) {
+      await writeMetrics(db, writes);
+    },
+  };
+}
