@@ -90,7 +90,7 @@ export function createPoller(options: PollerOptions): Poller {
   const scheduler = createScheduler({
     clock,
     instruments,
-    intervalMs: { health: options.healthIntervalMs, metrics: options.metricsIntervalMs },
+    intervalMs: (_entry, kind) => (kind === 'health' ? options.healthIntervalMs : options.metricsIntervalMs),
     async poll(entry, kind, requestedAt) {
       try {
         if (kind === 'health') return await pollHealth(parts, entry, requestedAt);

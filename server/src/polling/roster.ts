@@ -15,6 +15,8 @@ export type Track = {
   /** The next regular due time: fixed rate, whatever happens in between. */
   regularDueMs: number;
   scheduled: Scheduled<Due> | null;
+  /** When it was due, where we were held up then and it is being made up for. */
+  missedSinceMs: number | null;
   /** Queued or on the network: a second one must not start. */
   running: boolean;
   /** Somebody asked for a poll that starts after this instant. */
@@ -72,7 +74,13 @@ export function createEntry(
   sealedToken: SealedServerToken | null,
   egress: Egress,
 ): Entry {
-  const track = (): Track => ({ regularDueMs: 0, scheduled: null, running: false, requestedAt: null });
+  const track = (): Track => ({
+    regularDueMs: 0,
+    scheduled: null,
+    missedSinceMs: null,
+    running: false,
+    requestedAt: null,
+  });
   return {
     server,
     epoch,

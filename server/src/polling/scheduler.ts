@@ -2,6 +2,7 @@ import { isSuspect } from '../health/evaluate.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import { createLane } from './lanes.ts';
+import { createLateness } from './lateness.ts';
 import type { Due, Entry, Kind } from './roster.ts';
 import { createSchedule, firstDueMs, followingDueMs, offsetMs } from './schedule.ts';
 
@@ -12,7 +13,7 @@ export type Scheduler = {
   stop(entry: Entry): void;
   /** As soon as possible, in a lane of its own; after the running one, if one is running. */
   request(entry: Entry, kind: Kind, at: Date): void;
-  /** The lateness of the last polls, 99th percentile, in seconds. */
+  /** The lateness of the polls of the last minute, 99th percentile, in seconds. */
   latenessP99Seconds(): number;
   run(signal: AbortSignal): Promise<void>;
   /** Forgets what has not started and resolves when nothing runs any more. */
@@ -22,7 +23,8 @@ export type Scheduler = {
 export type SchedulerOptions = {
   clock: Clock;
   instruments: Instruments;
-  intervalMs: Record<Kind, number>;
+  /** From one poll to the next, as the server stands now. */
+  intervalMs(entry: Entry, kind: Kind): number;
   /** One poll. Returns how soon to look again, if sooner than scheduled. Must not reject. */
   poll(entry: Entry, kind: Kind, requestedAt: Date | null): Promise<number | null>;
 };
@@ -34,7 +36,8 @@ type LaneName = keyof typeof concurrency;
 const longestSleepMs = 1_000;
 /** Below this, timers cost more than they bring. */
 const shortestSleepMs = 5;
-const rememberedLateness = 2_000;
+/** Later than this, we were held up (a paused process, a suspended machine), and so was everybody else. */
+const missedAfterMs = 1_000;
 
 export function createScheduler(options: SchedulerOptions): Scheduler {
   const { clock, instruments, intervalMs } = options;
@@ -46,7 +49,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   };
   // Offsets count from midnight 1970, so that a restart, or another worker, keeps every server's rhythm.
   const originMs = clock.monotonicMs() - clock.now().getTime();
-  const lateness = createLatenessRing(rememberedLateness);
+  const lateness = createLateness();
   let wake = new AbortController();
   let draining = false;
 
@@ -59,9 +62,22 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   function due({ entry, kind }: Due, dueMs: number, nowMs: number): void {
     const track = entry.tracks[kind];
+    const everyMs = intervalMs(entry, kind);
     if (nowMs >= track.regularDueMs) {
-      track.regularDueMs = followingDueMs(track.regularDueMs, nowMs, intervalMs[kind]);
+      track.regularDueMs = followingDueMs(track.regularDueMs, nowMs, everyMs);
     }
+    const lateMs = nowMs - dueMs;
+    if (lateMs > missedAfterMs && track.missedSinceMs === null) {
+      // Everybody is overdue at once, and a burst would be late again. Twice the time that was lost makes half
+      // of the usual pace again on top of it; after a long stall, twice the usual pace.
+      const spreadMs = Math.min(everyMs / 2, 2 * lateMs);
+      const afterMs = offsetMs(entry.server.id, `missed ${kind}`, spreadMs);
+      track.missedSinceMs = dueMs;
+      track.scheduled = schedule.add({ entry, kind }, Math.min(nowMs + afterMs, track.regularDueMs));
+      return;
+    }
+    const sinceMs = track.missedSinceMs ?? dueMs;
+    track.missedSinceMs = null;
     track.scheduled = schedule.add({ entry, kind }, track.regularDueMs);
     if (track.running) {
       instruments.skipped.inc({ kind });
@@ -69,7 +85,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     }
     start(entry, kind, {
       lane: isSuspect(entry.server.state) ? 'suspect' : 'live',
-      dueMs,
+      dueMs: sinceMs,
       requestedAt: null,
     });
   }
@@ -85,8 +101,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     lane.run(async () => {
       instruments.inFlight.set({ lane: how.lane }, lane.active());
       if (!entry.gone) {
-        const lateMs = Math.max(0, clock.monotonicMs() - how.dueMs);
-        lateness.add(lateMs);
+        const nowMs = clock.monotonicMs();
+        const lateMs = Math.max(0, nowMs - how.dueMs);
+        lateness.add(lateMs, nowMs);
         instruments.lateness.observe({ kind }, lateMs / 1000);
         const recheckAfterMs = await options.poll(entry, kind, how.requestedAt);
         if (recheckAfterMs !== null) recheck(entry, kind, recheckAfterMs);
@@ -111,8 +128,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         ['health', first.healthInMs],
         ['metrics', first.metricsInMs],
       ] as const) {
-        const offset = offsetMs(entry.server.id, kind, intervalMs[kind]);
-        entry.tracks[kind].regularDueMs = firstDueMs(nowMs, originMs, offset, intervalMs[kind]);
+        const everyMs = intervalMs(entry, kind);
+        const offset = offsetMs(entry.server.id, kind, everyMs);
+        entry.tracks[kind].regularDueMs = firstDueMs(nowMs, originMs, offset, everyMs);
         const regular = entry.tracks[kind].regularDueMs;
         put(entry, kind, inMs === null ? regular : Math.min(regular, nowMs + inMs));
       }
@@ -129,7 +147,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       if (track.running) track.requestedAt = at;
       else start(entry, kind, { lane: 'on_demand', dueMs: clock.monotonicMs(), requestedAt: at });
     },
-    latenessP99Seconds: () => lateness.p99() / 1000,
+    latenessP99Seconds: () => lateness.p99Ms(clock.monotonicMs()) / 1000,
     async run(signal) {
       while (!signal.aborted) {
         wake = new AbortController();
@@ -146,22 +164,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       draining = true;
       for (const lane of Object.values(lanes)) lane.clear();
       await Promise.all(Object.values(lanes).map(lane => lane.idle()));
-    },
-  };
-}
-
-/** The last `size` values, and what 99 % of them do not exceed. */
-function createLatenessRing(size: number) {
-  const values = new Float64Array(size);
-  let count = 0;
-  return {
-    add(value: number): void {
-      values[count % size] = value;
-      count += 1;
-    },
-    p99(): number {
-      const filled = values.slice(0, Math.min(count, size)).toSorted();
-      return filled[Math.ceil(filled.length * 0.99) - 1] ?? 0;
     },
   };
 }
