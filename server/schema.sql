@@ -51,6 +51,14 @@ ALTER TABLE api_tokens ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_tokens FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON api_tokens USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
 
+CREATE TABLE conditions (
+  name text NOT NULL,
+  since timestamp with time zone NOT NULL,
+  detail text NOT NULL,
+  CONSTRAINT conditions_pkey PRIMARY KEY (name),
+  CONSTRAINT conditions_name_check CHECK (name = ANY (ARRAY['polling_late'::text, 'polling_blind'::text]))
+);
+
 CREATE TABLE data_keys (
   organization_id uuid NOT NULL,
   id uuid NOT NULL,
@@ -384,6 +392,7 @@ CREATE TABLE workers (
   started_at timestamp with time zone NOT NULL,
   heartbeat_at timestamp with time zone NOT NULL,
   stats jsonb NOT NULL DEFAULT '{}'::jsonb,
+  conditions jsonb NOT NULL DEFAULT '{}'::jsonb,
   CONSTRAINT workers_pkey PRIMARY KEY (id)
 );
 

@@ -532,6 +532,14 @@ export interface components {
             timestamp: string;
             error?: string;
         };
+        /** Condition */
+        Condition: {
+            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. */
+            condition: "polling_late" | "polling_blind";
+            /** Format: date-time */
+            since: string;
+            detail: string;
+        };
         /** Done */
         Done: {
             success: boolean;
@@ -931,6 +939,8 @@ export interface components {
             health_worker: components["schemas"]["HealthWorkerStatus"];
             metrics_worker: components["schemas"]["MetricsWorkerStatus"];
             polling: components["schemas"]["PollingStatus"];
+            /** @description What is wrong with the installation itself, as far as its workers can tell. */
+            conditions: components["schemas"]["Condition"][];
             /** Format: date-time */
             timestamp: string;
         };

@@ -48,6 +48,7 @@ describe('direction', () => {
     'platform',
     'retention',
     'events',
+    'conditions',
     'organizations',
     'tokens',
     'secrets',

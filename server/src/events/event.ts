@@ -1,4 +1,7 @@
-import type { GroupId, OrganizationId, ServerId } from '../ids.ts';
+import type { GroupId, OrganizationId, ServerId, WorkerId } from '../ids.ts';
+
+/** In place of an organization, where an event is of the installation itself. No organization is shown it. */
+export const installation = '00000000-0000-0000-0000-000000000000' as OrganizationId;
 
 export const healthStatuses = ['healthy', 'degraded', 'critical', 'unreachable', 'unknown'] as const;
 export type HealthStatus = (typeof healthStatuses)[number];
@@ -20,7 +23,16 @@ export type EventFacts =
   | { type: 'group.updated'; subject: GroupId; data: { name: string } }
   | { type: 'group.deleted'; subject: GroupId; data: { name: string } }
   /** Fixed members only: who matches the criteria changes with the servers, and those have events of their own. */
-  | { type: 'group.members_changed'; subject: GroupId; data: { added: ServerId[]; removed: ServerId[] } };
+  | { type: 'group.members_changed'; subject: GroupId; data: { added: ServerId[]; removed: ServerId[] } }
+  /** Slots are free, or somebody wants some: every worker should see to its share now. */
+  | { type: 'workers.changed'; subject: WorkerId; data: { change: 'joined' | 'left' | 'gave_back' } }
+  /** Something is wrong with the installation, however many workers see it; `since` as an RFC 3339 instant. */
+  | {
+      type: 'condition.began';
+      subject: typeof installation;
+      data: { condition: string; since: string; detail: string };
+    }
+  | { type: 'condition.ended'; subject: typeof installation; data: { condition: string; since: string } };
 
 export type EventType = EventFacts['type'];
 

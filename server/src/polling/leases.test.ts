@@ -3,6 +3,7 @@ import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { createFakeClock } from '../../test/fakes/clock.ts';
 import { until } from '../../test/fakes/until.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
+import type { Conditions } from '../conditions/condition.ts';
 import { newId, type OrganizationId, type ServerId, type WorkerId } from '../ids.ts';
 import { sql } from '../platform/db.ts';
 import { createLog } from '../platform/log.ts';
@@ -43,6 +44,8 @@ afterEach(async () => {
 });
 
 let started = 0;
+/** What a worker sees wrong. */
+const conditions = new Map<WorkerId, Conditions>();
 async function startWorker(
   changes: { instance?: string; gained?: (leases: readonly Lease[]) => Promise<void> } = {},
 ) {
@@ -63,7 +66,8 @@ async function startWorker(
     },
     log: createLog({ level: 'silent' }),
     worker: { id, name: id, instance: changes.instance ?? null, version: '1', startedAt: new Date(started) },
-    stats: () => stats,
+    report: () => ({ stats, conditions: conditions.get(id) ?? {} }),
+    announce: () => undefined,
     async gained(gained) {
       told.push(`gained ${gained.length}`);
       await changes.gained?.(gained);
@@ -214,6 +218,69 @@ describe('workers of one installation', () => {
       expectNoSlotHeldTwice();
     }
     expect(shares()).toEqual([128, 128]);
+  });
+});
+
+describe('what workers see wrong with the installation', () => {
+  const at = new Date('2026-11-02T00:00:00Z');
+  const late = (since: Date): Conditions => ({ polling_late: { since, detail: 'too much to do' } });
+  const told = () =>
+    database.db.system.many<{ type: string; data: object }>(sql`
+      select type, data from events where type like 'condition.%' order by xid, id`);
+  const began = {
+    type: 'condition.began',
+    data: { condition: 'polling_late', since: at.toISOString(), detail: 'too much to do' },
+  };
+  const ended = { type: 'condition.ended', data: { condition: 'polling_late', since: at.toISOString() } };
+
+  it('is told once, however many of them see it, and ends when the last one sees it no more', async () => {
+    const [first, second] = [await startWorker(), await startWorker()];
+    conditions.set(first.id, late(at));
+    conditions.set(second.id, late(new Date(at.getTime() + 1_000)));
+    await Promise.all([first.beat(), second.beat()]);
+    expect(await told()).toEqual([began]);
+    conditions.delete(first.id);
+    await first.beat();
+    expect(await told()).toEqual([began]);
+    conditions.delete(second.id);
+    await second.beat();
+    expect(await told()).toEqual([began, ended]);
+  });
+
+  it('ends with the worker that saw it, if that one dies', async () => {
+    const [dying, other] = [await startWorker(), await startWorker()];
+    conditions.set(dying.id, late(at));
+    await dying.beat();
+    await dying.crash();
+    await other.beat();
+    expect(await told()).toEqual([began]);
+    await silence(dying);
+    await other.beat();
+    expect(await told()).toEqual([began, ended]);
+  });
+});
+
+describe('a worker that comes, goes or gives slots back', () => {
+  it('says so, for the others to see to their share without waiting for a heartbeat', async () => {
+    const [first, second] = [await startWorker(), await startWorker()];
+    await first.beat();
+    await second.leases.stop();
+    const changes = await database.db.system.many<{ who: string; change: string }>(sql`
+      select subject_id as who, data->>'change' as change from events where type = 'workers.changed' order by xid, id`);
+    expect(changes).toEqual([
+      { who: first.id, change: 'joined' },
+      { who: second.id, change: 'joined' },
+      { who: first.id, change: 'gave_back' },
+      { who: second.id, change: 'left' },
+    ]);
+  });
+
+  it('wakes a worker that sleeps until its next heartbeat', async () => {
+    const [first, second] = [await startWorker(), await startWorker()];
+    first.leases.wake();
+    await until('the first to give back what is too much', async () => first.leases.held().size === 128);
+    second.leases.wake();
+    await until('the second to take it', async () => second.leases.held().size === 128);
   });
 });
 

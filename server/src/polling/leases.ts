@@ -1,7 +1,7 @@
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import type { PollStore } from './poll-store.ts';
-import { fairShare, heartbeatMs, type Lease, type WorkerRow, type WorkerStats } from './slots.ts';
+import { fairShare, heartbeatMs, type Lease, type WorkerReport, type WorkerRow } from './slots.ts';
 
 /** This worker's share of the slots, kept by heartbeats. */
 export type Leases = {
@@ -9,6 +9,8 @@ export type Leases = {
   held(): ReadonlyMap<number, number>;
   start(): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
+  /** Does not wait for the next heartbeat: somebody came, went, or gave slots back. */
+  wake(): void;
   stop(): Promise<void>;
 };
 
@@ -17,7 +19,9 @@ export type LeasesOptions = {
   clock: Clock;
   log: Log;
   worker: WorkerRow;
-  stats(): WorkerStats;
+  report(): WorkerReport;
+  /** Called after something was committed that the other workers should read soon. */
+  announce(): void;
   /** Must have loaded the slots' servers when it resolves. */
   gained(leases: readonly Lease[]): Promise<void>;
   /** Resolves when what is known of the slots' servers is stored, as far as that is possible. */
@@ -32,9 +36,10 @@ export type LeasesOptions = {
 export function createLeases(options: LeasesOptions): Leases {
   const { store, clock, log, worker } = options;
   const held = new Map<number, number>();
+  let early = new AbortController();
 
   async function beat(): Promise<void> {
-    const live = await store.heartbeat(worker.id, options.stats());
+    const live = await store.heartbeat(worker.id, options.report());
     const kept = await store.renewLeases(worker.id);
     await lose(
       [...held.keys()].filter(
@@ -43,22 +48,28 @@ export function createLeases(options: LeasesOptions): Leases {
     );
     // Claimed by a statement whose answer was lost, or not given back: ours, and polled by nobody.
     const strays = kept.filter(({ slot, epoch }) => held.get(slot) !== epoch).map(({ slot }) => slot);
-    if (strays.length > 0) await store.releaseSlots(worker.id, strays);
+    if (strays.length > 0) await release(strays);
     const rank = live.indexOf(worker.id);
     if (rank === -1) {
       // Our row is gone: we were away for so long that somebody cleaned up, or a copy of this machine started
       // and took us for dead. Come back without the claim to be the only one, or the two would evict each
       // other for ever.
       await store.registerWorker({ ...worker, instance: null });
+      options.announce();
       return;
     }
     const share = fairShare(live.length, rank);
     const excess = [...held.keys()].slice(share);
     if (excess.length > 0) {
       await lose(excess);
-      await store.releaseSlots(worker.id, excess);
+      await release(excess);
     }
     await gain(await store.claimSlots(worker.id, share - held.size));
+  }
+
+  async function release(slots: readonly number[]): Promise<void> {
+    await store.releaseSlots(worker.id, slots);
+    options.announce();
   }
 
   async function lose(slots: readonly number[]): Promise<void> {
@@ -76,7 +87,7 @@ export function createLeases(options: LeasesOptions): Leases {
       // Not loaded is not polled: better give them to somebody who can.
       const slots = leases.map(lease => lease.slot);
       await lose(slots);
-      await store.releaseSlots(worker.id, slots).catch(() => undefined);
+      await release(slots).catch(() => undefined);
       throw error;
     }
   }
@@ -85,22 +96,28 @@ export function createLeases(options: LeasesOptions): Leases {
     held: () => held,
     async start() {
       await store.registerWorker(worker);
+      options.announce();
       await beat();
     },
     async run(signal) {
       for (;;) {
-        await clock.sleep(heartbeatMs, signal);
+        await clock.sleep(heartbeatMs, AbortSignal.any([signal, early.signal]));
+        early = new AbortController();
         if (signal.aborted) return;
         await beat().catch(error => {
           log.warn({ err: error }, 'no heartbeat: the database is away; polling goes on');
         });
       }
     },
+    wake: () => early.abort(),
     async stop() {
       held.clear();
-      await store.unregisterWorker(worker.id).catch(error => {
+      try {
+        await store.unregisterWorker(worker.id);
+        options.announce();
+      } catch (error) {
         log.warn({ err: error }, 'slots could not be given back; they expire by themselves');
-      });
+      }
     },
   };
 }

@@ -16,8 +16,8 @@ import {
   releaseSlots,
   renewLeases,
   unregisterWorker,
+  type WorkerReport,
   type WorkerRow,
-  type WorkerStats,
 } from './slots.ts';
 import {
   type HealthWrite,
@@ -39,7 +39,7 @@ export type PollStore = {
   registerWorker(worker: WorkerRow): Promise<void>;
   unregisterWorker(id: WorkerId): Promise<void>;
   /** Returns all live workers, oldest first. */
-  heartbeat(id: WorkerId, stats: WorkerStats): Promise<WorkerId[]>;
+  heartbeat(id: WorkerId, report: WorkerReport): Promise<WorkerId[]>;
   renewLeases(owner: WorkerId): Promise<Lease[]>;
   claimSlots(owner: WorkerId, count: number): Promise<Lease[]>;
   releaseSlots(owner: WorkerId, slots: readonly number[]): Promise<void>;
@@ -74,13 +74,18 @@ export function createPollStore(db: SystemDb, clock: Clock): PollStore {
     }
   }
 
+  const withEvents = <T>(write: (at: Date) => Promise<T>): Promise<T> => {
+    const at = clock.now();
+    return partitioned('events', at, () => write(at));
+  };
+
   return {
-    registerWorker: worker => registerWorker(db, worker),
-    unregisterWorker: id => unregisterWorker(db, id),
-    heartbeat: (id, stats) => heartbeat(db, id, stats),
+    registerWorker: worker => withEvents(at => registerWorker(db, worker, at)),
+    unregisterWorker: id => withEvents(at => unregisterWorker(db, id, at)),
+    heartbeat: (id, report) => withEvents(at => heartbeat(db, id, { ...report, at })),
     renewLeases: owner => renewLeases(db, owner),
     claimSlots: (owner, count) => claimSlots(db, owner, count),
-    releaseSlots: (owner, slots) => releaseSlots(db, owner, slots),
+    releaseSlots: (owner, slots) => withEvents(at => releaseSlots(db, owner, { slots, at })),
     loadSlots: slots => loadSlots(db, slots),
     loadServers: keys => loadServers(db, keys),
     loadJobServers: (organizationId, id) => loadJobServers(db, organizationId, id),
@@ -94,8 +99,7 @@ export function createPollStore(db: SystemDb, clock: Clock): PollStore {
     insertMetrics: rows =>
       partitioned('server_metrics_aggregated', rows[0]?.at, () => insertMetrics(db, rows)),
     async writeHealth(writes) {
-      const now = clock.now();
-      await partitioned('events', now, () => writeHealth(db, writes, now));
+      await withEvents(at => writeHealth(db, writes, at));
     },
     async writeMetrics(writes) {
       await writeMetrics(db, writes);

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import type { Conditions } from '../conditions/condition.ts';
 import type { StoredEvent } from '../events/event.ts';
 import type { EventFeed } from '../events/feed.ts';
 import type { HealthPolicy } from '../health/evaluate.ts';
@@ -40,7 +41,10 @@ export type PollerOptions = {
 
 // A batch costs PostgreSQL much the same whether it is small or large; what somebody waits for is not held back.
 const flushIntervalMs = 1_000;
-const drainTimeoutMs = 12_000;
+/** A poll that takes longer is forgotten: whoever takes the server over asks it again at once. */
+const drainTimeoutMs = 2_000;
+/** Polls that start later than this, one of a hundred of a minute, are a condition of the installation. */
+const lateAfterSeconds = 2;
 const noStats = (): WorkerStats => ({
   health: { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null },
   metrics: {
@@ -65,6 +69,7 @@ export function createPoller(options: PollerOptions): Poller {
   const roster = createRoster();
   const stats = noStats();
   let seq = 0;
+  let lateSince: Date | null = null;
   let flushSoon = new AbortController();
   let tasks: Promise<unknown>[] = [];
   /** Work on the roster runs one after the other: two loads of one server must not overtake each other. */
@@ -109,7 +114,8 @@ export function createPoller(options: PollerOptions): Poller {
     clock,
     log,
     worker: options.worker,
-    stats: () => current(),
+    report: () => ({ stats: current(), conditions: conditions() }),
+    announce: () => feed.announce(),
     gained: gained => queue(() => enrolment.load(gained, stats.health.performed === 0)),
     lost: async slots => {
       for (const slot of slots) for (const entry of roster.ofSlot(slot)) enrolment.dismiss(entry);
@@ -129,10 +135,23 @@ export function createPoller(options: PollerOptions): Poller {
     return stats;
   }
 
+  function conditions(): Conditions {
+    const late = stats.latenessP99Seconds > lateAfterSeconds;
+    // Half of it ends it, so that it does not come and go.
+    if (lateSince === null ? late : stats.latenessP99Seconds > lateAfterSeconds / 2)
+      lateSince ??= clock.now();
+    else lateSince = null;
+    if (lateSince === null) return {};
+    const detail = `1 of 100 polls starts more than ${lateAfterSeconds} s late: the workers have more to do than they can.`;
+    return { polling_late: { since: lateSince, detail } };
+  }
+
   function onEvents(events: readonly StoredEvent[]): void {
     const changed = new Map<ServerId, ServerKey>();
     for (const event of events) {
-      if (event.type === 'server.check_requested' && leases.held().has(slotOf(event.subject))) {
+      if (event.type === 'workers.changed') {
+        if (event.subject !== options.worker.id) leases.wake();
+      } else if (event.type === 'server.check_requested' && leases.held().has(slotOf(event.subject))) {
         const { subject, at, data } = event;
         void queue(async () => request([subject], data.kinds, at));
       } else if (event.type === 'fleet.check_requested') {

@@ -1,4 +1,6 @@
 import { type TObject, Type } from 'typebox';
+import { conditionNames } from '../conditions/condition.ts';
+import { currentConditions } from '../conditions/store.ts';
 import { ok, type Route, route } from '../platform/http/route.ts';
 import { type KindStats, liveWorkers } from './slots.ts';
 
@@ -40,6 +42,20 @@ const Polling = Type.Object(
   { title: 'PollingStatus', additionalProperties: false },
 );
 
+const Condition = Type.Object(
+  {
+    condition: Type.Union(
+      conditionNames.map(name => Type.Literal(name)),
+      {
+        description: 'polling_late: polls start late. polling_blind: we cannot see, and hold every verdict.',
+      },
+    ),
+    since: Type.String({ format: 'date-time' }),
+    detail: Type.String(),
+  },
+  { title: 'Condition', additionalProperties: false },
+);
+
 /** Counters of all workers as one. The last run is the newest. */
 function sum(all: readonly KindStats[]) {
   const total = (key: 'performed' | 'successful' | 'failed'): number =>
@@ -74,13 +90,19 @@ export const pollingRoutes: Route[] = [
           health_worker: HealthWorker,
           metrics_worker: MetricsWorker,
           polling: Polling,
+          conditions: Type.Array(Condition, {
+            description: 'What is wrong with the installation itself, as far as its workers can tell.',
+          }),
           timestamp: Type.String({ format: 'date-time' }),
         },
         { title: 'WorkersStatus', additionalProperties: false },
       ),
     },
     async handler({ db, clock, settings }) {
-      const { workers, slotsLeased } = await liveWorkers(db.system);
+      const [{ workers, slotsLeased }, conditions] = await Promise.all([
+        liveWorkers(db.system),
+        currentConditions(db.system),
+      ]);
       const running = workers.length > 0;
       const health = sum(workers.map(stats => stats.health));
       const metrics = sum(workers.map(stats => stats.metrics));
@@ -107,6 +129,7 @@ export const pollingRoutes: Route[] = [
           slots_leased: slotsLeased,
           lateness_p99_seconds: Math.max(0, ...workers.map(stats => stats.latenessP99Seconds)),
         },
+        conditions: Object.entries(conditions).map(([condition, holds]) => ({ condition, ...holds })),
         timestamp: clock.now(),
       });
     },

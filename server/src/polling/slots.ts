@@ -1,5 +1,9 @@
+import { type Conditions, mergeConditions } from '../conditions/condition.ts';
+import { reconcileConditions } from '../conditions/store.ts';
+import { installation } from '../events/event.ts';
+import { appendForAll } from '../events/outbox.ts';
 import type { WorkerId } from '../ids.ts';
-import { type SystemDb, sql } from '../platform/db.ts';
+import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { slotCount } from '../servers/server.ts';
 
 /** A lease: this worker polls the servers of the slot and writes with the epoch. */
@@ -37,12 +41,28 @@ export async function claimSlots(db: SystemDb, owner: WorkerId, count: number): 
     returning p.slot, p.epoch`);
 }
 
-/** Gives slots back so that others can take them at once. */
-export async function releaseSlots(db: SystemDb, owner: WorkerId, slots: readonly number[]): Promise<void> {
-  await db.execute(sql`
-    update poll_slots set owner = null, expires_at = null
-    where owner = ${owner} and slot = any(${slots}::smallint[])`);
+/** Gives slots back, and says so, so that others can take them at once. */
+export async function releaseSlots(
+  db: SystemDb,
+  owner: WorkerId,
+  { slots, at }: { slots: readonly number[]; at: Date },
+): Promise<void> {
+  await db.transaction(async tx => {
+    const released = await tx.execute(sql`
+      update poll_slots set owner = null, expires_at = null
+      where owner = ${owner} and slot = any(${slots}::smallint[])`);
+    if (released > 0) await tell(tx, at, { subject: owner, change: 'gave_back' });
+  });
 }
+
+const tell = (
+  tx: SystemTx,
+  at: Date,
+  { subject, change }: { subject: WorkerId; change: 'joined' | 'left' | 'gave_back' },
+): Promise<void> =>
+  appendForAll(tx, at, [
+    { organizationId: installation, event: { type: 'workers.changed', subject, data: { change } } },
+  ]);
 
 export type WorkerRow = {
   id: WorkerId;
@@ -52,8 +72,8 @@ export type WorkerRow = {
   startedAt: Date;
 };
 
-/** Registers this process. Leases of an earlier process of the same installation are free: it is dead. */
-export async function registerWorker(db: SystemDb, worker: WorkerRow): Promise<void> {
+/** Registers this process, and tells the others that it wants its share. Leases of an earlier process of the same installation are free: it is dead. */
+export async function registerWorker(db: SystemDb, worker: WorkerRow, at: Date): Promise<void> {
   await db.transaction(async tx => {
     if (worker.instance !== null) {
       await tx.execute(sql`
@@ -64,13 +84,16 @@ export async function registerWorker(db: SystemDb, worker: WorkerRow): Promise<v
     await tx.execute(sql`
       insert into workers (id, name, instance, version, started_at, heartbeat_at)
       values (${worker.id}, ${worker.name}, ${worker.instance}, ${worker.version}, ${worker.startedAt}, now())`);
+    await tell(tx, at, { subject: worker.id, change: 'joined' });
   });
 }
 
-export async function unregisterWorker(db: SystemDb, id: WorkerId): Promise<void> {
+/** Gives everything back, and says so. */
+export async function unregisterWorker(db: SystemDb, id: WorkerId, at: Date): Promise<void> {
   await db.transaction(async tx => {
     await tx.execute(sql`update poll_slots set owner = null, expires_at = null where owner = ${id}`);
     await tx.execute(sql`delete from workers where id = ${id}`);
+    await tell(tx, at, { subject: id, change: 'left' });
   });
 }
 
@@ -79,14 +102,36 @@ export async function forgetDeadWorkers(db: SystemDb): Promise<number> {
   return db.execute(sql`delete from workers where heartbeat_at < now() - interval '1 hour'`);
 }
 
-/** Says that this worker lives, and with what to show for it. Returns all live workers, oldest first. */
-export async function heartbeat(db: SystemDb, id: WorkerId, stats: WorkerStats): Promise<WorkerId[]> {
+/** What a worker says with each heartbeat. */
+export type WorkerReport = { stats: WorkerStats; conditions: Conditions };
+
+/**
+ * Says that this worker lives, and with what to show for it; what is wrong in its eyes or in those of any
+ * other live worker becomes a condition of the installation. Returns all live workers, oldest first.
+ */
+export async function heartbeat(
+  db: SystemDb,
+  id: WorkerId,
+  { stats, conditions, at }: WorkerReport & { at: Date },
+): Promise<WorkerId[]> {
   await db.execute(sql`
-    update workers set heartbeat_at = now(), stats = ${JSON.stringify(stats)}::jsonb where id = ${id}`);
-  const rows = await db.many<{ id: WorkerId }>(sql`
-    select id from workers where heartbeat_at > now() - ${leaseMs} * interval '1 millisecond' order by started_at, id`);
+    update workers set heartbeat_at = now(), stats = ${JSON.stringify(stats)}::jsonb,
+      conditions = ${JSON.stringify(conditions)}::jsonb
+    where id = ${id}`);
+  const rows = await db.many<{ id: WorkerId; conditions: Stored<Conditions> }>(sql`
+    select id, conditions from workers where heartbeat_at > now() - ${leaseMs} * interval '1 millisecond'
+    order by started_at, id`);
+  await reconcileConditions(db, mergeConditions(rows.map(row => fromStored(row.conditions))), at);
   return rows.map(row => row.id);
 }
+
+/** As JSON has it: dates are text. */
+type Stored<T> = { [K in keyof T]: { since: string; detail: string } };
+
+const fromStored = (stored: Stored<Conditions>): Conditions =>
+  Object.fromEntries(
+    Object.entries(stored).map(([name, { since, detail }]) => [name, { since: new Date(since), detail }]),
+  );
 
 export type KindStats = {
   performed: number;

@@ -1,0 +1,22 @@
+/** What can be wrong with the installation itself, as opposed to a server that it watches. */
+export const conditionNames = ['polling_late', 'polling_blind'] as const;
+export type ConditionName = (typeof conditionNames)[number];
+
+/** Since when, and a sentence for the operator. It names no server and no organization. */
+export type Condition = { since: Date; detail: string };
+export type Conditions = Partial<Record<ConditionName, Condition>>;
+
+/** What several observers see, as one: a condition holds since the first of them saw it. */
+export function mergeConditions(all: readonly Conditions[]): Conditions {
+  const merged: Conditions = {};
+  for (const conditions of all) {
+    for (const name of conditionNames) {
+      const condition = conditions[name];
+      const known = merged[name];
+      if (condition !== undefined && (known === undefined || condition.since < known.since)) {
+        merged[name] = condition;
+      }
+    }
+  }
+  return merged;
+}
