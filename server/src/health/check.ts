@@ -12,7 +12,13 @@ export type FailureReason =
   | `http_${number}`;
 
 /** Why there was no check at all: nothing the server did. */
-export type NotCheckedReason = 'policy_denied' | 'local_fault' | 'aborted' | 'token_unreadable';
+export type NotCheckedReason =
+  | 'policy_denied'
+  | 'local_fault'
+  | 'aborted'
+  | 'token_unreadable'
+  /** It did not answer, but nor did many others that have nothing in common with it. */
+  | 'observer_fault';
 
 /** What one check found. A failed probe is a value like any other. */
 export type CheckOutcome =

@@ -65,6 +65,10 @@ const reported: ReadonlySet<string> = new Set([
   'ok',
 ]);
 
+/** The same, but for failures that have not led to a verdict: they turned out to be ours. */
+export const withoutDoubt = (state: HealthState): HealthState =>
+  isDown(state) || state.consecutiveFailures === 0 ? state : { ...state, consecutiveFailures: 0 };
+
 /** Whether the next check belongs in the lane of the doubtful, where a time-out delays nobody well. */
 export const isSuspect = (state: HealthState): boolean => state.consecutiveFailures > 0 || isDown(state);
 

@@ -75,6 +75,7 @@ export function createEnrolment(options: Options): Enrolment {
 
   function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {
     const moved = entry.server.apiUrl !== server.apiUrl || entry.server.adapter !== server.adapter;
+    const renamed = entry.server.region !== server.region;
     // Our state is ahead of the stored one, except where the API started the server anew, at a time of its own.
     const restarted =
       server.state.reason === 'not_checked' && server.state.since.getTime() !== entry.knownSince.getTime();
@@ -84,7 +85,7 @@ export function createEnrolment(options: Options): Enrolment {
     const renewed = sealedToken?.version !== entry.sealedToken?.version;
     entry.server = { ...server, state };
     entry.sealedToken = sealedToken;
-    if (moved) {
+    if (moved || renamed) {
       Object.assign(entry, resolveTarget(server, egress));
       if (oldOrigin !== '' && oldOrigin !== entry.origin) egress.forget(oldOrigin);
     }

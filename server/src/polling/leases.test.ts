@@ -7,6 +7,7 @@ import type { Conditions } from '../conditions/condition.ts';
 import { newId, type OrganizationId, type ServerId, type WorkerId } from '../ids.ts';
 import { sql } from '../platform/db.ts';
 import { createLog } from '../platform/log.ts';
+import { slotOf } from '../servers/server.ts';
 import { createLeases, type Leases } from './leases.ts';
 import { createPollStore } from './poll-store.ts';
 import { heartbeatMs, type Lease, type WorkerStats } from './slots.ts';
@@ -297,6 +298,7 @@ describe('what a worker writes', () => {
     organizationId,
     id,
     name: 'web-1',
+    slot: slotOf(id),
     epoch,
     seq,
     components: null,
@@ -326,6 +328,17 @@ describe('what a worker writes', () => {
     expect(await stored()).toEqual({ health_status: 'healthy', events: 1 });
     const metrics = { organizationId, id, epoch: 7, at, metrics: { cpu_percent: 1 }, reason: 'ok' };
     expect(await writeMetrics(database.db.system, [metrics])).toBe(0);
+  });
+
+  it('is refused as soon as another one has the lease, before that one has written anything', async () => {
+    const [first, second] = [await startWorker(), await startWorker()];
+    const epoch = first.leases.held().get(slotOf(id))!;
+    expect(await writeHealth(database.db.system, [write(epoch, 1, 'healthy')], at)).toBe(1);
+    await silence(first);
+    await second.beat();
+    expect(second.leases.held().has(slotOf(id))).toBe(true);
+    expect(await writeHealth(database.db.system, [write(epoch, 2, 'unreachable')], at)).toBe(0);
+    expect(await stored()).toEqual({ health_status: 'healthy', events: 1 });
   });
 
   it('may be written again without a second event', async () => {

@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import type { Conditions } from '../conditions/condition.ts';
 import type { StoredEvent } from '../events/event.ts';
 import type { EventFeed } from '../events/feed.ts';
 import type { HealthPolicy } from '../health/evaluate.ts';
@@ -16,6 +15,8 @@ import { type OpenToken, type PollParts, pollHealth, pollMetrics } from './polls
 import { createResults } from './results.ts';
 import { createRoster, type ServerKey } from './roster.ts';
 import { createScheduler } from './scheduler.ts';
+import { createSelfWatch } from './self-watch.ts';
+import { createSight, sightPolicy } from './sight.ts';
 import { type WorkerRow, type WorkerStats } from './slots.ts';
 
 export type Poller = {
@@ -43,8 +44,6 @@ export type PollerOptions = {
 const flushIntervalMs = 1_000;
 /** A poll that takes longer is forgotten: whoever takes the server over asks it again at once. */
 const drainTimeoutMs = 2_000;
-/** Polls that start later than this, one of a hundred of a minute, are a condition of the installation. */
-const lateAfterSeconds = 2;
 const noStats = (): WorkerStats => ({
   health: { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null },
   metrics: {
@@ -69,7 +68,6 @@ export function createPoller(options: PollerOptions): Poller {
   const roster = createRoster();
   const stats = noStats();
   let seq = 0;
-  let lateSince: Date | null = null;
   let flushSoon = new AbortController();
   let tasks: Promise<unknown>[] = [];
   /** Work on the roster runs one after the other: two loads of one server must not overtake each other. */
@@ -82,6 +80,13 @@ export function createPoller(options: PollerOptions): Poller {
     recheckAfterMs: [5_000, 10_000],
     staleAfterMs: 3 * options.healthIntervalMs,
   };
+  const sight = createSight(sightPolicy(options.healthIntervalMs));
+  const selfWatch = createSelfWatch({
+    clock,
+    roster,
+    sight,
+    ask: entry => scheduler.request(entry, 'health', clock.now()),
+  });
   const parts: PollParts = {
     clock,
     egress,
@@ -89,6 +94,8 @@ export function createPoller(options: PollerOptions): Poller {
     instruments,
     results,
     policy,
+    sight,
+    onDoubt: entry => selfWatch.onDoubt(entry),
     stats,
     nextSeq: () => ++seq,
   };
@@ -114,7 +121,7 @@ export function createPoller(options: PollerOptions): Poller {
     clock,
     log,
     worker: options.worker,
-    report: () => ({ stats: current(), conditions: conditions() }),
+    report: () => ({ stats: current(), conditions: selfWatch.conditions(stats.latenessP99Seconds) }),
     announce: () => feed.announce(),
     gained: gained => queue(() => enrolment.load(gained, stats.health.performed === 0)),
     lost: async slots => {
@@ -133,17 +140,6 @@ export function createPoller(options: PollerOptions): Poller {
     instruments.scheduled.set(stats.servers);
     instruments.slots.set(stats.slots);
     return stats;
-  }
-
-  function conditions(): Conditions {
-    const late = stats.latenessP99Seconds > lateAfterSeconds;
-    // Half of it ends it, so that it does not come and go.
-    if (lateSince === null ? late : stats.latenessP99Seconds > lateAfterSeconds / 2)
-      lateSince ??= clock.now();
-    else lateSince = null;
-    if (lateSince === null) return {};
-    const detail = `1 of 100 polls starts more than ${lateAfterSeconds} s late: the workers have more to do than they can.`;
-    return { polling_late: { since: lateSince, detail } };
   }
 
   function onEvents(events: readonly StoredEvent[]): void {
@@ -225,6 +221,7 @@ export function createPoller(options: PollerOptions): Poller {
       ended.abort();
       await Promise.all([...tasks, rosterWork]);
       await Promise.race([scheduler.drain(), clock.sleep(drainTimeoutMs)]);
+      for (const entry of roster.all()) enrolment.dismiss(entry);
       await results.flush().catch(error => {
         log.error({ err: error, lost: results.waiting() }, 'results could not be stored before the end');
       });

@@ -1,5 +1,5 @@
 import type { CheckOutcome, CheckResult } from '../health/check.ts';
-import { evaluate, type HealthPolicy } from '../health/evaluate.ts';
+import { evaluate, type HealthPolicy, isDown } from '../health/evaluate.ts';
 import type { HealthCheckRow } from '../health/history.ts';
 import type { ParsedMetrics } from '../metrics/metric.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -10,6 +10,7 @@ import type { OpenedServerToken, SealedServerToken } from '../secrets/secrets.ts
 import { type Deadlines, probeHealth, probeMetrics, type Target } from './probe.ts';
 import type { Results } from './results.ts';
 import type { Entry } from './roster.ts';
+import type { Sight } from './sight.ts';
 import type { WorkerStats } from './slots.ts';
 
 /** Opens a sealed token for the origin it may be sent to; a reason where that fails. */
@@ -22,6 +23,9 @@ export type PollParts = {
   instruments: Instruments;
   results: Results;
   policy: HealthPolicy;
+  sight: Sight;
+  /** A server that was well does not answer: whether others do should be known before it is judged. */
+  onDoubt(entry: Entry): void;
   stats: Pick<WorkerStats, 'health' | 'metrics'>;
   /** The number of the next result. */
   nextSeq(): number;
@@ -42,11 +46,12 @@ export async function pollHealth(
 ): Promise<number | null> {
   const at = notBefore(parts.clock.now(), startedAfter);
   const startedMs = parts.clock.monotonicMs();
-  const outcome = await withToken(parts, entry, (target, token) =>
+  const found = await withToken(parts, entry, (target, token) =>
     probeHealth(parts.egress, target, token.reveal(), deadlines),
   );
   const durationMs = parts.clock.monotonicMs() - startedMs;
-  if (entry.gone || isAborted(outcome)) return null;
+  if (entry.gone || isAborted(found)) return null;
+  const outcome = unlessBlind(parts, entry, found);
   const result: CheckResult = { outcome, at, durationMs };
   const verdict = evaluate(entry.server.state, result, parts.policy);
   entry.server.state = verdict.next;
@@ -54,6 +59,7 @@ export async function pollHealth(
     organizationId: entry.server.organizationId,
     id: entry.server.id,
     name: entry.server.name,
+    slot: entry.server.slot,
     epoch: entry.epoch,
     seq: parts.nextSeq(),
     state: verdict.next,
@@ -95,6 +101,28 @@ export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: 
   });
   count(parts, 'metrics', failure?.reason ?? 'ok', { ok: failure === null, at, durationMs });
   if (metrics !== null) parts.stats.metrics.valuesCollected += Object.keys(metrics).length;
+}
+
+/**
+ * What was found, unless the fault is ours: while we are blind, a server that does not answer was not checked.
+ * Only who was well before tells anything of us; who answers shows that we see, whoever it is.
+ */
+function unlessBlind(parts: PollParts, entry: Entry, found: CheckOutcome): CheckOutcome {
+  const { sight, clock } = parts;
+  const { state, id } = entry.server;
+  const reached = found.kind === 'answered' || (found.kind === 'failed' && found.reached);
+  const failed = found.kind === 'failed' && !found.reached;
+  const nowMs = clock.monotonicMs();
+  const wasWell = !isDown(state) && (state.lastSeenAt !== null || state.reason === 'observer_fault');
+  if (reached || (failed && wasWell)) sight.see({ id, site: entry.site, reached, atMs: nowMs });
+  if (!failed || isDown(state)) return found;
+  parts.onDoubt(entry);
+  if (sight.blindSinceMs(nowMs) === null) return found;
+  return {
+    kind: 'not_checked',
+    reason: 'observer_fault',
+    detail: `${found.detail}; many others that have nothing in common with it do not answer either`,
+  };
 }
 
 type NotChecked = Extract<CheckOutcome, { kind: 'not_checked' }>;

@@ -7,6 +7,7 @@ import { systemClock } from '../platform/clock.ts';
 import { type SystemDb, sql, sqlState } from '../platform/db.ts';
 import { createInstruments } from '../platform/instruments.ts';
 import { createLog } from '../platform/log.ts';
+import { slotOf } from '../servers/server.ts';
 import { createPollStore } from './poll-store.ts';
 import { createResults } from './results.ts';
 import type { HealthWrite } from './store.ts';
@@ -87,6 +88,7 @@ function healthOf(
       organizationId,
       id,
       name: id,
+      slot: slotOf(id),
       epoch: 1,
       seq,
       components: null,

@@ -5,6 +5,7 @@ import type { SealedServerToken } from '../secrets/secrets.ts';
 import type { Adapter } from './adapters/adapter.ts';
 import { adapters, type Target } from './probe.ts';
 import type { Scheduled } from './schedule.ts';
+import { siteOf } from './sight.ts';
 import type { PolledServer } from './store.ts';
 
 export const kinds = ['health', 'metrics'] as const;
@@ -32,6 +33,8 @@ export type Entry = {
   /** Or why this installation may not poll the address. */
   target: Target | { deniedBecause: string };
   origin: string;
+  /** What it has in common with others that may fail as one. */
+  site: string;
   sealedToken: SealedServerToken | null;
   /** `health_since` of the row when its state was last taken over: a later one means that the API reset it. */
   knownSince: Date;
@@ -46,6 +49,7 @@ export type Roster = {
   set(entry: Entry): void;
   remove(id: ServerId): Entry | undefined;
   ofSlot(slot: number): Entry[];
+  all(): IterableIterator<Entry>;
   size(): number;
 };
 
@@ -61,6 +65,7 @@ export function createRoster(): Roster {
       return entry;
     },
     ofSlot: slot => [...byId.values()].filter(entry => entry.server.slot === slot),
+    all: () => byId.values(),
     size: () => byId.size,
   };
 }
@@ -93,10 +98,13 @@ export function createEntry(
 }
 
 /** The addresses of a server's adapter, each judged by the egress policy once and not at every poll. */
-export function resolveTarget(server: PolledServer, egress: Egress): Pick<Entry, 'target' | 'origin'> {
+export function resolveTarget(
+  server: PolledServer,
+  egress: Egress,
+): Pick<Entry, 'target' | 'origin' | 'site'> {
   const adapter: Adapter = adapters[server.adapter];
   const base = parseTargetUrl(server.apiUrl, egress.policy);
-  if (!base.ok) return { target: { deniedBecause: `api_url ${base.detail}` }, origin: '' };
+  if (!base.ok) return { target: { deniedBecause: `api_url ${base.detail}` }, origin: '', site: '' };
   const at = (path: string): TargetUrl => (path === '' ? base.url : withPath(base.url, path as `/${string}`));
   return {
     target: {
@@ -108,5 +116,6 @@ export function resolveTarget(server: PolledServer, egress: Egress): Pick<Entry,
       memory: {},
     },
     origin: base.url.origin,
+    site: siteOf({ region: server.region, hostname: base.url.hostname }),
   };
 }

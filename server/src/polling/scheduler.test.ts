@@ -38,6 +38,7 @@ function begin(servers: number, behave: Behaviour) {
         slot: slotOf(id),
         name: id,
         apiUrl: `https://${id}.example.com`,
+        region: null,
         adapter: 'ops-center',
         lastMetricsAt: null,
         state: {

@@ -68,9 +68,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     }
     const lateMs = nowMs - dueMs;
     if (lateMs > missedAfterMs && track.missedSinceMs === null) {
-      // Everybody is overdue at once, and a burst would be late again. Twice the time that was lost makes half
-      // of the usual pace again on top of it; after a long stall, twice the usual pace.
-      const spreadMs = Math.min(everyMs / 2, 2 * lateMs);
+      // Everybody is overdue at once, and a burst would be late again. As much time as was lost makes twice the
+      // usual pace; after a long stall, three times.
+      const spreadMs = Math.min(everyMs / 2, lateMs);
       const afterMs = offsetMs(entry.server.id, `missed ${kind}`, spreadMs);
       track.missedSinceMs = dueMs;
       track.scheduled = schedule.add({ entry, kind }, Math.min(nowMs + afterMs, track.regularDueMs));

@@ -4,7 +4,7 @@ import type { Component } from '../health/check.ts';
 import type { HealthState } from '../health/evaluate.ts';
 import type { JobId, OrganizationId, ServerId } from '../ids.ts';
 import type { MetricField } from '../metrics/metric.ts';
-import { type Sql, type SystemDb, sql } from '../platform/db.ts';
+import { type Sql, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import type { AdapterName } from '../servers/server.ts';
 
 /** A server as the poller loads it: its settings and what was believed of it last. */
@@ -14,6 +14,7 @@ export type PolledServer = {
   slot: number;
   name: string;
   apiUrl: string;
+  region: string | null;
   adapter: AdapterName;
   state: HealthState;
   lastMetricsAt: Date | null;
@@ -25,6 +26,7 @@ type Row = {
   slot: number;
   name: string;
   api_url: string;
+  region: string | null;
   adapter: AdapterName;
   health_status: HealthStatus;
   health_reason: string;
@@ -38,7 +40,7 @@ type Row = {
   last_metrics_at: Date | null;
 };
 
-const columns = sql`organization_id, id, slot, name, api_url, adapter, health_status, health_reason, health_detail,
+const columns = sql`organization_id, id, slot, name, api_url, region, adapter, health_status, health_reason, health_detail,
   health_since, last_seen_at, last_health_check_at, consecutive_failures, consecutive_successes, recent_results,
   last_metrics_at`;
 
@@ -48,6 +50,7 @@ const toServer = (row: Row): PolledServer => ({
   slot: row.slot,
   name: row.name,
   apiUrl: row.api_url,
+  region: row.region,
   adapter: row.adapter,
   state: {
     status: row.health_status,
@@ -100,6 +103,7 @@ export type HealthWrite = {
   organizationId: OrganizationId;
   id: ServerId;
   name: string;
+  slot: number;
   epoch: number;
   /** Counts this worker's results: with the epoch it orders all writes to a server. */
   seq: number;
@@ -112,13 +116,14 @@ export type HealthWrite = {
 };
 
 /**
- * Writes states and the events of their changes in one transaction. A row whose epoch is higher than ours
- * belongs to another worker now, one that is paused or gone is nobody's, and one that has our number already
- * was written by a try whose commit we did not hear of: none is touched, and no event is written for it.
- * Returns how many states were written.
+ * Writes states and the events of their changes in one transaction. A server whose slot has been leased anew
+ * belongs to another worker, which may have read its state already; one that is paused or gone is nobody's, and
+ * one that has our number already was written by a try whose commit we did not hear of: none is touched, and no
+ * event is written for it. Returns how many states were written.
  */
-export async function writeHealth(db: SystemDb, writes: readonly HealthWrite[], at: Date): Promise<number> {
+export async function writeHealth(db: SystemDb, all: readonly HealthWrite[], at: Date): Promise<number> {
   return db.transaction(async tx => {
+    const writes = await stillOurs(tx, all);
     const written = await tx.many<{ id: ServerId }>(sql`
       update managed_servers s set
         health_status = w.status, health_reason = w.reason, health_detail = w.detail, health_since = w.since,
@@ -160,6 +165,16 @@ export async function writeHealth(db: SystemDb, writes: readonly HealthWrite[], 
     await appendForAll(tx, at, events);
     return written.length;
   });
+}
+
+/** The writes whose leases are the newest of their slots. Nobody can claim one of those before the commit. */
+async function stillOurs(tx: SystemTx, writes: readonly HealthWrite[]): Promise<HealthWrite[]> {
+  // A claim locks the row for update, which waits for a key share lock; a renewal does not.
+  const slots = await tx.many<{ slot: number; epoch: number }>(sql`
+    select slot, epoch from poll_slots where slot = any(${[...new Set(writes.map(w => w.slot))]}::smallint[])
+    for key share`);
+  const epochs = new Map(slots.map(({ slot, epoch }) => [slot, epoch]));
+  return writes.filter(({ slot, epoch }) => epoch >= (epochs.get(slot) ?? 0));
 }
 
 export type MetricsWrite = {

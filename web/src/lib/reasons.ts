@@ -20,6 +20,7 @@ const sentences: Readonly<Record<string, string>> = {
   too_large: 'Its answer is larger than the limit',
   policy_denied: 'The egress policy forbids this address',
   local_fault: 'The control plane itself could not check',
+  observer_fault: 'Many unrelated servers did not answer at once: the fault is ours',
   token_unreadable: 'Its stored token cannot be decrypted',
   aborted: 'The check was stopped half-way',
 };

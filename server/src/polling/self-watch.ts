@@ -1,0 +1,75 @@
+import type { Conditions } from '../conditions/condition.ts';
+import { isSuspect, withoutDoubt } from '../health/evaluate.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Entry, Roster } from './roster.ts';
+import type { Sight } from './sight.ts';
+
+/** What a worker finds out about itself: whether it is late, and whether it sees. */
+export type SelfWatch = {
+  /** What is wrong now, given the lateness of the last minute. */
+  conditions(latenessP99Seconds: number): Conditions;
+  /** A server that was well does not answer: sees to it that others are asked before it is judged. */
+  onDoubt(entry: Entry): void;
+};
+
+type Options = {
+  clock: Clock;
+  roster: Pick<Roster, 'all'>;
+  sight: Sight;
+  /** Asks a server for its health, now. */
+  ask(entry: Entry): void;
+};
+
+/** Polls that start later than this, one of a hundred of a minute, are a condition of the installation. */
+const lateAfterSeconds = 2;
+const lateDetail = `1 of 100 polls starts more than ${lateAfterSeconds} s late: the workers have more to do than they can.`;
+const blindDetail =
+  'Many servers that have nothing in common seem to have failed at once: our own network has. Nobody is called down for it.';
+const othersAsked = 4;
+const othersAskedEveryMs = 2_000;
+
+export function createSelfWatch({ clock, roster, sight, ask }: Options): SelfWatch {
+  let lateSince: Date | null = null;
+  let blindSince: Date | null = null;
+  let wasBlind = false;
+  let othersAskedMs = Number.NEGATIVE_INFINITY;
+
+  return {
+    conditions(latenessP99Seconds) {
+      // Half of it ends it, so that it does not come and go.
+      const isLate = latenessP99Seconds > (lateSince === null ? lateAfterSeconds : lateAfterSeconds / 2);
+      lateSince = isLate ? (lateSince ?? clock.now()) : null;
+      const isBlind = sight.blindSinceMs(clock.monotonicMs()) !== null;
+      blindSince = isBlind ? (blindSince ?? clock.now()) : null;
+      return {
+        ...(lateSince === null ? {} : { polling_late: { since: lateSince, detail: lateDetail } }),
+        ...(blindSince === null ? {} : { polling_blind: { since: blindSince, detail: blindDetail } }),
+      };
+    },
+    onDoubt(doubted) {
+      const nowMs = clock.monotonicMs();
+      const isBlind = sight.blindSinceMs(nowMs) !== null;
+      // Failures counted before we knew are taken back: they were ours.
+      if (isBlind && !wasBlind) {
+        for (const entry of roster.all()) entry.server.state = withoutDoubt(entry.server.state);
+      }
+      wasBlind = isBlind;
+      // In a large fleet somebody has just answered. In a small one it takes a while until others are asked by
+      // themselves, and by then a server may have failed three times.
+      if (isBlind || sight.reachedSince(nowMs - othersAskedEveryMs)) return;
+      if (nowMs < othersAskedMs + othersAskedEveryMs) return;
+      othersAskedMs = nowMs;
+      for (const entry of wellOthers(roster, doubted)) ask(entry);
+    },
+  };
+}
+
+function wellOthers(roster: Pick<Roster, 'all'>, doubted: Entry): Entry[] {
+  const others: Entry[] = [];
+  for (const entry of roster.all()) {
+    const { state } = entry.server;
+    if (entry === doubted || isSuspect(state) || state.lastSeenAt === null) continue;
+    if (others.push(entry) === othersAsked) break;
+  }
+  return others;
+}
