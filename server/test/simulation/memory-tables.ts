@@ -1,0 +1,164 @@
+import { type Conditions, conditionNames, mergeConditions } from '../../src/conditions/condition.ts';
+import { type EventFacts, installation, type StoredEvent } from '../../src/events/event.ts';
+import type { HealthCheckRow } from '../../src/health/history.ts';
+import type { OrganizationId, ServerId, WorkerId } from '../../src/ids.ts';
+import type { MetricsRow } from '../../src/metrics/store.ts';
+import type { ServerKey } from '../../src/polling/roster.ts';
+import { type Lease, leaseMs, type WorkerReport, type WorkerRow } from '../../src/polling/slots.ts';
+import type { HealthWrite, MetricsWrite, PolledServer } from '../../src/polling/store.ts';
+import { slotCount } from '../../src/servers/server.ts';
+import { epochMs } from './process.ts';
+
+type Slot = { owner: WorkerId | null; epoch: number; expiresMs: number };
+type Worker = WorkerRow & { heartbeatMs: number; conditions: Conditions };
+type ServerRow = PolledServer & { epoch: number; seq: number };
+
+/** What polling keeps in PostgreSQL, by the same rules: every call is one transaction and happens at once. */
+export type MemoryTables = ReturnType<typeof createMemoryTables>;
+
+export function createMemoryTables(nowMs: () => number) {
+  const slots: Slot[] = Array.from({ length: slotCount }, () => ({ owner: null, epoch: 0, expiresMs: 0 }));
+  const workers = new Map<WorkerId, Worker>();
+  const servers = new Map<ServerId, ServerRow>();
+  const checks = new Map<string, HealthCheckRow>();
+  const metrics = new Set<string>();
+  const events: StoredEvent[] = [];
+  let conditions: Conditions = {};
+  let lastEpoch = 0;
+
+  const append = (organizationId: OrganizationId, event: EventFacts): void => {
+    const position = { xid: BigInt(events.length + 1), id: events.length + 1 };
+    events.push({ ...event, organizationId, position, at: new Date(epochMs + nowMs()) });
+  };
+  const tell = (subject: WorkerId, change: 'joined' | 'left' | 'gave_back'): void =>
+    append(installation, { type: 'workers.changed', subject, data: { change } });
+  const free = (slot: Slot): void => {
+    slot.owner = null;
+    slot.expiresMs = 0;
+  };
+  const leasesOf = (owner: WorkerId): Lease[] =>
+    slots.flatMap((slot, index) => (slot.owner === owner ? [{ slot: index, epoch: slot.epoch }] : []));
+  const liveWorkers = (): Worker[] =>
+    [...workers.values()]
+      .filter(worker => worker.heartbeatMs > nowMs() - leaseMs)
+      .toSorted((a, b) => a.startedAt.getTime() - b.startedAt.getTime() || (a.id < b.id ? -1 : 1));
+
+  function reconcile(wanted: Conditions): void {
+    for (const condition of conditionNames) {
+      const [before, after] = [conditions[condition], wanted[condition]];
+      if ((before === undefined) === (after === undefined)) continue;
+      const since = (after ?? before)!.since.toISOString();
+      append(
+        installation,
+        after === undefined
+          ? { type: 'condition.ended', subject: installation, data: { condition, since } }
+          : {
+              type: 'condition.began',
+              subject: installation,
+              data: { condition, since, detail: after.detail },
+            },
+      );
+    }
+    conditions = wanted;
+  }
+
+  return {
+    servers,
+    checks,
+    events,
+    slots,
+    addServer(server: PolledServer): void {
+      servers.set(server.id, { ...server, epoch: 0, seq: 0 });
+    },
+    registerWorker(worker: WorkerRow): void {
+      for (const [id, known] of workers) {
+        if (worker.instance === null || known.instance !== worker.instance) continue;
+        for (const slot of slots) if (slot.owner === id) free(slot);
+        workers.delete(id);
+      }
+      workers.set(worker.id, { ...worker, heartbeatMs: nowMs(), conditions: {} });
+      tell(worker.id, 'joined');
+    },
+    unregisterWorker(id: WorkerId): void {
+      for (const slot of slots) if (slot.owner === id) free(slot);
+      workers.delete(id);
+      tell(id, 'left');
+    },
+    heartbeat(id: WorkerId, report: WorkerReport): WorkerId[] {
+      const worker = workers.get(id);
+      if (worker !== undefined) {
+        worker.heartbeatMs = nowMs();
+        worker.conditions = report.conditions;
+      }
+      const live = liveWorkers();
+      reconcile(mergeConditions(live.map(each => each.conditions)));
+      return live.map(each => each.id);
+    },
+    renewLeases(owner: WorkerId): Lease[] {
+      for (const slot of slots) if (slot.owner === owner) slot.expiresMs = nowMs() + leaseMs;
+      return leasesOf(owner);
+    },
+    claimSlots(owner: WorkerId, count: number): Lease[] {
+      const claimed: Lease[] = [];
+      for (const [index, slot] of slots.entries()) {
+        if (claimed.length >= count) break;
+        if (slot.owner !== null && slot.expiresMs >= nowMs()) continue;
+        lastEpoch += 1;
+        Object.assign(slot, { owner, epoch: lastEpoch, expiresMs: nowMs() + leaseMs });
+        claimed.push({ slot: index, epoch: lastEpoch });
+      }
+      return claimed;
+    },
+    releaseSlots(owner: WorkerId, released: readonly number[]): void {
+      const held = released.map(index => slots[index]!).filter(slot => slot.owner === owner);
+      for (const slot of held) free(slot);
+      if (held.length > 0) tell(owner, 'gave_back');
+    },
+    loadSlots: (wanted: readonly number[]): PolledServer[] =>
+      [...servers.values()].filter(server => wanted.includes(server.slot)).map(server => ({ ...server })),
+    loadServers: (keys: readonly ServerKey[]): PolledServer[] =>
+      keys.flatMap(({ id }) => {
+        const server = servers.get(id);
+        return server === undefined ? [] : [{ ...server }];
+      }),
+    insertHealthChecks(rows: readonly HealthCheckRow[]): number {
+      const before = checks.size;
+      for (const row of rows) {
+        const key = `${row.serverId} ${row.at.getTime()}`;
+        if (!checks.has(key)) checks.set(key, row);
+      }
+      return checks.size - before;
+    },
+    insertMetrics(rows: readonly MetricsRow[]): number {
+      const before = metrics.size;
+      for (const row of rows) metrics.add(`${row.serverId} ${row.at.getTime()}`);
+      return metrics.size - before;
+    },
+    writeHealth(writes: readonly HealthWrite[]): void {
+      for (const { organizationId, id, name, slot, epoch, seq, state, changes } of writes) {
+        const server = servers.get(id);
+        if (server === undefined) continue;
+        if (
+          slots[slot]!.epoch > epoch ||
+          server.epoch > epoch ||
+          (server.epoch === epoch && server.seq >= seq)
+        )
+          continue;
+        Object.assign(server, { epoch, seq, state });
+        for (const { from, to, reason } of changes) {
+          append(organizationId, {
+            type: 'server.health_changed',
+            subject: id,
+            data: { from, to, reason, name },
+          });
+        }
+      }
+    },
+    writeMetrics(writes: readonly MetricsWrite[]): void {
+      for (const { id, epoch, at, metrics: found } of writes) {
+        const server = servers.get(id);
+        if (server !== undefined && server.epoch <= epoch && found !== null) server.lastMetricsAt = at;
+      }
+    },
+  };
+}
