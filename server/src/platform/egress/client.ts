@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
 import { checkedAddresses } from './connector.ts';
-import { type EgressFailure, type EgressReply, Exchange } from './exchange.ts';
+import { type Ask, type EgressFailure, type EgressReply, Exchange, type ExchangeParts } from './exchange.ts';
 import { faultOf } from './fault.ts';
 import { createGate } from './gate.ts';
 import type { EgressPolicy } from './policy.ts';
@@ -17,7 +18,7 @@ export type EgressRequest = {
   /** Parsed once and used for every poll. */
   url: TargetUrl;
   /** `Host`, `Connection` and `Accept-Encoding` are set here and must not be among them. */
-  headers?: Record<string, string>;
+  headers?: Readonly<Record<string, string>>;
   /** Of the body alone; headers have 16 KiB of their own. */
   maxBodyBytes: number;
   /** From the call to the last byte of the body: names, waiting, connecting and retrying included. */
@@ -32,7 +33,7 @@ export type EgressRequest = {
   tls?: TlsOptions;
 };
 
-type EgressStats = {
+export type EgressStats = {
   openSockets: number;
   /** Kept connections that serve nobody now. */
   idleConnections: number;
@@ -40,6 +41,8 @@ type EgressStats = {
   connectionsOpened: number;
   /** Since the start: requests sent again because a kept connection had just been closed. */
   staleRetries: number;
+  /** Since the start: connections closed that could have been kept, had there been descriptors. */
+  closedForDescriptors: number;
   inFlight: number;
   handshakes: number;
   handshakesWaiting: number;
@@ -68,63 +71,52 @@ export type EgressOptions = {
   lookup?: Lookup;
   /** How long a connection may wait for its next request. Longer than the poll interval, or none is ever reused. */
   keepAliveMs: number;
-  /** Connections beyond which no new one is kept: about 80 % of the descriptor limit. */
+  /**
+   * Connections beyond which no new one is kept: about 80 % of the descriptor limit. An eighth more sockets may
+   * be open at a time; requests beyond that wait.
+   */
   maxConnections?: number;
+  /** Told when connections have to be closed for want of descriptors, once an hour at most. */
+  log?: Pick<Log, 'warn'>;
 };
 
 const defaultConnectTimeoutMs = 3_000;
 // More at once only make each other late: at 128 on 2 cores, 1,500 cold connections asked for in one tick all got
 // their answer, the last after 1.6 s.
 const handshakesPerCore = 64;
+const warningPauseMs = 3_600_000;
 
-export function createEgress({ policy, clock, keepAliveMs, ...options }: EgressOptions): Egress {
+export function createEgress({ policy, clock, keepAliveMs, log, ...options }: EgressOptions): Egress {
   const resolver = createResolver(options.lookup ?? systemLookup, clock);
   const handshakes = createGate(handshakesPerCore * availableParallelism());
   const tls = createTlsMemory();
   const maxConnections = options.maxConnections ?? Number.POSITIVE_INFINITY;
-  const pool = createPool({ policy, resolver, tls, handshakes, keepAliveMs, maxConnections });
+  const onShortage = shortageWarning(maxConnections, clock, log);
+  const connections = { policy, resolver, tls, handshakes, clock, keepAliveMs, maxConnections, onShortage };
+  const pool = createPool(connections);
   let inFlight = 0;
   let staleRetries = 0;
   let closed = false;
 
-  const onRetry = () => {
-    staleRetries++;
-  };
-  const aborted: EgressFailure = {
-    ok: false,
-    reason: 'aborted',
-    detail: 'the request was cancelled',
-    durationMs: 0,
+  const parts: ExchangeParts = {
+    clock,
+    pool,
+    onRetry() {
+      staleRetries++;
+    },
   };
 
   return {
     policy,
-    async get(request) {
-      if (closed || request.signal?.aborted) return aborted;
-      const { url } = request;
-      const trust = url.plain ? null : trustOf(request.tls);
-      const key = trust === null ? url.origin : `${url.origin} ${trust.id}`;
-      const keep = request.keepAlive ?? true;
-      const connectTimeoutMs = request.connectTimeoutMs ?? defaultConnectTimeoutMs;
+    get(request) {
+      if (closed || request.signal?.aborted) return Promise.resolve(aborted);
       inFlight++;
-      const result = await new Promise<EgressReply | EgressFailure>(resolve => {
-        const exchange = new Exchange({
-          clock,
-          path: url.path,
-          headers: headerList(request.headers),
-          maxBodyBytes: request.maxBodyBytes,
-          totalTimeoutMs: request.totalTimeoutMs,
-          signal: request.signal,
-          acquire: () => pool.acquire({ key, url, trust, connectTimeoutMs, keep }),
-          free: pool.free,
-          discard: pool.discard,
-          onRetry,
-          resolve,
-        });
-        exchange.start();
+      return new Promise(resolve => {
+        new Exchange(parts, askOf(request), result => {
+          inFlight--;
+          resolve(result);
+        }).start();
       });
-      inFlight--;
-      return result;
     },
     async check(url) {
       const startedMs = clock.monotonicMs();
@@ -141,6 +133,7 @@ export function createEgress({ policy, clock, keepAliveMs, ...options }: EgressO
       idleConnections: pool.idle,
       connectionsOpened: pool.opened,
       staleRetries,
+      closedForDescriptors: pool.closedForDescriptors,
       inFlight,
       handshakes: handshakes.running,
       handshakesWaiting: handshakes.waiting,
@@ -155,8 +148,43 @@ export function createEgress({ policy, clock, keepAliveMs, ...options }: EgressO
   };
 }
 
-function headerList(headers: Record<string, string> = {}): string[] {
-  const list = ['accept-encoding', 'identity'];
-  for (const name of Object.keys(headers)) list.push(name, headers[name]!);
-  return list;
+const aborted: EgressFailure = {
+  ok: false,
+  reason: 'aborted',
+  detail: 'the request was cancelled',
+  durationMs: 0,
+};
+
+const noHeaders = {};
+
+function askOf(request: EgressRequest): Ask {
+  const { url } = request;
+  const trust = url.plain ? null : trustOf(request.tls);
+  return {
+    plan: {
+      key: trust === null ? url.origin : `${url.origin} ${trust.id}`,
+      url,
+      trust,
+      connectTimeoutMs: request.connectTimeoutMs ?? defaultConnectTimeoutMs,
+    },
+    keep: request.keepAlive ?? true,
+    headers: request.headers ?? noHeaders,
+    maxBodyBytes: request.maxBodyBytes,
+    totalTimeoutMs: request.totalTimeoutMs,
+    signal: request.signal,
+  };
+}
+
+/** A function to call whenever descriptors run short, which says so when it begins and then rarely. */
+function shortageWarning(maxConnections: number, clock: Clock, log: EgressOptions['log']): () => void {
+  let silentUntilMs = -Infinity;
+  return () => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs < silentUntilMs) return;
+    silentUntilMs = nowMs + warningPauseMs;
+    log?.warn(
+      { maxConnections },
+      'more servers than descriptors: connections are closed after their answer; raise the limit of open files (ulimit -n) or start more workers',
+    );
+  };
 }

@@ -1,13 +1,15 @@
 import type { Socket } from 'node:net';
-import { Client, type Dispatcher } from 'undici';
-import { type ConnectorParts, type ConnectStage, openSocket } from './connector.ts';
+import { type ConnectorParts, type ConnectStage, openSocket, type SocketEvents } from './connector.ts';
 import { EgressFault, faultOf } from './fault.ts';
 import type { Trust } from './trust.ts';
 import type { TargetUrl } from './url.ts';
 
-/** What is on a connection: a handler of undici's that is also told of the bytes read so far. */
-export type Occupant = Dispatcher.DispatchHandler & {
-  onWireBytes(bytes: number): void;
+/** The request that is on a connection. */
+export type Occupant = {
+  /** The first `length` bytes of `bytes`, which are overwritten after the call. */
+  onBytes(bytes: Buffer, length: number): void;
+  /** No more bytes will come. Null: the server has ended the connection in good order. */
+  onLost(fault: EgressFault | null): void;
 };
 
 export type ConnectionPlan = {
@@ -16,55 +18,43 @@ export type ConnectionPlan = {
   url: TargetUrl;
   trust: Trust | null;
   connectTimeoutMs: number;
-  keepAliveMs: number;
 };
 
-export const maxHeaderBytes = 16 * 1024;
-
 /**
- * One connection to one origin, serving one request at a time. undici's Client does HTTP/1.1 on it; making the
- * socket is ours (connector.ts). Free → busy (`send`) → free (`free`) …; `destroy` is final.
+ * One connection to one origin, serving one request at a time. Free → busy (`send`) → free (`free`) …;
+ * `destroy` is final.
  */
-export class Connection {
+export class Connection implements SocketEvents {
   readonly plan: ConnectionPlan;
-  /** Whether it may be kept after the answer; says so to the server. */
-  keep = true;
   stage: ConnectStage = 'dns';
   /** Of the socket, as the operating system has it; empty before there is one. */
   remoteAddress = '';
-  /** Answers on the present socket. Only a socket that has served before can have gone stale. */
+  /** Answers so far. Only a connection that has served before can have gone stale. */
   served = 0;
+  /** Whether it may be kept after the answer; the server is told. The pool's. */
+  keep = false;
+  /** Whether it would be kept if there were descriptors for it. The pool's. */
+  crowded = false;
+  /** When it became free, and until when the server will keep it: on the monotonic clock. The pool's. */
+  freeSinceMs = 0;
+  freeUntilMs = 0;
   occupant: Occupant | null = null;
-  readonly #client: Client;
-  readonly #cancelled = new AbortController();
+  readonly #onIdleLost: (connection: Connection) => void;
   #socket: Socket | null = null;
+  #opening: AbortController | null = null;
+  #destroyed = false;
 
-  /** `onIdleClosed` is called when the connection is lost while it serves nobody. */
-  constructor(parts: ConnectorParts, plan: ConnectionPlan, onIdleClosed: (connection: Connection) => void) {
+  /** `onIdleLost` is called when the connection is of no more use while it serves nobody. */
+  constructor(plan: ConnectionPlan, onIdleLost: (connection: Connection) => void) {
     this.plan = plan;
-    this.#client = new Client(plan.url.origin, {
-      connect: (_options, callback) => void this.#open(parts, callback),
-      allowH2: false,
-      maxHeaderSize: maxHeaderBytes,
-      keepAliveTimeout: plan.keepAliveMs,
-      keepAliveMaxTimeout: plan.keepAliveMs,
-      // The exchange has one deadline for everything.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
-    this.#client.on('disconnect', () => {
-      if (this.occupant === null) onIdleClosed(this);
-    });
+    this.#onIdleLost = onIdleLost;
   }
 
-  /** Bytes that the present socket has received so far. */
-  get bytesRead(): number {
-    return this.#socket?.bytesRead ?? 0;
-  }
-
-  send(path: string, headers: string[], occupant: Occupant): void {
+  /** Connects if it has not, and sends the request as it is. What comes back, or does not, is told to `occupant`. */
+  send(parts: ConnectorParts, request: string, occupant: Occupant): void {
     this.occupant = occupant;
-    this.#client.dispatch({ method: 'GET', path, headers, reset: !this.keep }, occupant);
+    if (this.#socket === null) void this.#open(parts, request);
+    else this.#socket.write(request, 'latin1');
   }
 
   free(): void {
@@ -72,42 +62,54 @@ export class Connection {
     this.served++;
   }
 
-  /** Ends the connection, whatever it is doing; a request that still waits for it fails as `aborted`. */
+  /** Ends the connection, whatever it is doing, and tells nobody. */
   destroy(): void {
     this.occupant = null;
-    const fault = new EgressFault('aborted', 'the request was cancelled');
-    this.#cancelled.abort(fault);
-    this.#client.destroy(fault, ignore);
+    this.#destroyed = true;
+    this.#opening?.abort(new EgressFault('aborted', 'the request was cancelled'));
+    this.#socket?.destroy();
   }
 
-  async #open(parts: ConnectorParts, callback: OpenCallback): Promise<void> {
+  onBytes(bytes: Buffer, length: number): void {
+    if (this.#destroyed) return;
+    if (this.occupant === null) {
+      // Nobody asked: what would answer the next request is not its answer.
+      this.#onIdleLost(this);
+    } else if (this.#socket === null) {
+      this.occupant.onLost(new EgressFault('bad_response', 'the server answered before it was asked'));
+    } else {
+      this.occupant.onBytes(bytes, length);
+    }
+  }
+
+  onLost(error: Error | null): void {
+    if (this.#destroyed) return;
+    if (this.occupant === null) this.#onIdleLost(this);
+    else this.occupant.onLost(error === null ? null : faultOf(error, 'exchange'));
+  }
+
+  async #open(parts: ConnectorParts, request: string): Promise<void> {
     const { url, trust, connectTimeoutMs } = this.plan;
+    this.#opening = new AbortController();
+    const { signal } = this.#opening;
     const onStage = (stage: ConnectStage) => {
       this.stage = stage;
     };
-    const opened = await openSocket(parts, {
-      url,
-      trust,
-      connectTimeoutMs,
-      signal: this.#cancelled.signal,
-      onStage,
-    }).then(
-      socket => ({ socket, fault: null }),
-      (error: unknown) => ({ socket: null, fault: faultOf(error, 'tcp') }),
-    );
-    if (opened.fault !== null) {
-      callback(opened.fault, null);
-      return;
+    try {
+      const plan = { url, trust, connectTimeoutMs, signal, events: this, onStage };
+      const socket = await openSocket(parts, plan);
+      this.#opening = null;
+      // Destroyed, or lost, between being open and being heard of.
+      if (this.#destroyed) {
+        socket.destroy();
+        return;
+      }
+      this.#socket = socket;
+      this.remoteAddress = socket.remoteAddress ?? '';
+      socket.write(request, 'latin1');
+    } catch (error) {
+      this.#opening = null;
+      this.occupant?.onLost(faultOf(error, 'tcp'));
     }
-    const { socket } = opened;
-    this.#socket = socket;
-    this.served = 0;
-    this.remoteAddress = socket.remoteAddress ?? '';
-    socket.on('readable', () => this.occupant?.onWireBytes(socket.bytesRead));
-    callback(null, socket);
   }
 }
-
-type OpenCallback = (...result: [null, Socket] | [Error, null]) => void;
-
-const ignore = () => undefined;

@@ -16,18 +16,27 @@ export type ConnectorParts = {
   tls: TlsMemory;
   /** Bounds the TLS handshakes that run at once. */
   handshakes: Gate;
-  /** Told of every socket when it is made, so that it can be counted until it is closed. */
-  onSocket(socket: Socket): void;
+  /** Waits for a descriptor, if it has to. What it gives is called when the socket is closed. */
+  takeDescriptor(signal: AbortSignal): Promise<() => void>;
 };
 
 /** The step a connection is at, so that a deadline can name what it was waiting for. */
-export type ConnectStage = 'dns' | 'tcp' | 'handshake_queue' | 'tls' | 'open';
+export type ConnectStage = 'dns' | 'descriptor_queue' | 'tcp' | 'handshake_queue' | 'tls' | 'open';
+
+/** What becomes of an open socket. */
+export type SocketEvents = {
+  /** The first `length` bytes of `bytes`, which are overwritten after the call. */
+  onBytes(bytes: Buffer, length: number): void;
+  /** May be called more than once. Null: the other side has ended the connection in good order. */
+  onLost(error: Error | null): void;
+};
 
 export type ConnectPlan = {
   url: TargetUrl;
   trust: Trust | null;
   connectTimeoutMs: number;
   signal: AbortSignal;
+  events: SocketEvents;
   onStage(stage: ConnectStage): void;
 };
 
@@ -37,6 +46,9 @@ const tlsTimeoutMs = 3_000;
 const handshakePlaceMs = 500;
 // Enough for any real service; each further address would get its turn long after the deadline.
 const maxAddresses = 8;
+// All plain sockets read into this one: libuv fills it and we have read it before the next socket has its turn.
+// By itself Node allocates 64 KiB for every read and keeps what was read in a stream.
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /**
  * Opens a connection to a target, checked at every step: a literal or all resolved addresses against the
@@ -47,8 +59,10 @@ export async function openSocket(parts: ConnectorParts, plan: ConnectPlan): Prom
   plan.onStage('dns');
   const addresses = await checkedAddresses(parts, plan.url);
   plan.signal.throwIfAborted();
+  plan.onStage('descriptor_queue');
+  const giveBack = await parts.takeDescriptor(plan.signal);
   plan.onStage('tcp');
-  const socket = await openTcp(parts, plan, addresses);
+  const socket = await openTcp(plan, addresses, giveBack);
   if (plan.trust === null) {
     plan.onStage('open');
     return socket;
@@ -57,6 +71,7 @@ export async function openSocket(parts: ConnectorParts, plan: ConnectPlan): Prom
     plan.onStage('handshake_queue');
     const leave = await parts.handshakes.enter({ signal: plan.signal });
     plan.onStage('tls');
+    if (socket.destroyed) throw new EgressFault('tls_failed', 'connection closed before the TLS handshake');
     const early = setTimeout(leave, handshakePlaceMs);
     try {
       const secured = await openTls(parts.tls, plan, plan.trust, socket);
@@ -93,53 +108,60 @@ async function resolve(resolver: Resolver, hostname: string): Promise<readonly s
   }
 }
 
-function openTcp(parts: ConnectorParts, plan: ConnectPlan, addresses: readonly string[]): Promise<Socket> {
-  const { url, signal, connectTimeoutMs } = plan;
+function startTcp({ url, trust, events }: ConnectPlan, addresses: readonly string[]): Socket {
   const choices = addresses
     .slice(0, maxAddresses)
     .map(address => ({ address, family: address.includes(':') ? 6 : 4 }));
+  const onread = {
+    buffer: readBuffer,
+    callback(length: number) {
+      events.onBytes(readBuffer, length);
+      return true;
+    },
+  };
+  return connectTcp({
+    host: url.hostname,
+    port: url.port,
+    noDelay: true,
+    // Below TLS, the bytes are OpenSSL's.
+    ...(trust === null ? { onread } : {}),
+    // Hands over the checked addresses, so no second resolution can differ. Not called for literals.
+    lookup: (_hostname, options, callback) => {
+      if (options.all) callback(null, choices);
+      else callback(null, choices[0]!.address, choices[0]!.family);
+    },
+  });
+}
+
+function openTcp(plan: ConnectPlan, addresses: readonly string[], giveBack: () => void): Promise<Socket> {
+  const { connectTimeoutMs } = plan;
+  const socket = startTcp(plan, addresses);
+  socket.once('close', giveBack);
   return new Promise((resolve, reject) => {
-    const socket = connectTcp({
-      host: url.hostname,
-      port: url.port,
-      noDelay: true,
-      // Hands over the checked addresses, so no second resolution can differ. Not called for literals.
-      lookup: (_hostname, options, callback) => {
-        if (options.all) callback(null, choices);
-        else callback(null, choices[0]!.address, choices[0]!.family);
-      },
+    const opening = beginOpening(socket, plan, {
+      phase: 'tcp',
+      timeoutMs: connectTimeoutMs,
+      late: `no connection within ${connectTimeoutMs} ms`,
+      reject,
     });
-    parts.onSocket(socket);
-    const stop = afterIo(connectTimeoutMs, () =>
-      fail(new EgressFault('timeout', `no connection within ${connectTimeoutMs} ms`)),
-    );
-    const fail = (error: unknown) => {
-      finish();
-      socket.destroy();
-      reject(faultOf(signal.aborted ? signal.reason : error, 'tcp'));
-    };
-    const onAbort = () => fail(signal.reason);
-    const finish = () => {
-      stop();
-      signal.removeEventListener('abort', onAbort);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    // Stays for the socket's life: between us and the next owner an error must find somebody.
-    socket.on('error', fail);
     socket.once('connect', () => {
       const reached = canonicalAddress(socket.remoteAddress ?? '');
       if (reached === null || !addresses.some(address => canonicalAddress(address) === reached)) {
-        fail(new EgressFault('policy_denied', 'the connection led to an address that was not checked'));
+        opening.fail(
+          new EgressFault('policy_denied', 'the connection led to an address that was not checked'),
+        );
         return;
       }
-      finish();
+      opening.finish();
+      if (plan.trust === null) handOver(socket, plan.events);
+      else socket.on('error', ignore);
       resolve(socket);
     });
   });
 }
 
 function openTls(memory: TlsMemory, plan: ConnectPlan, trust: Trust, socket: Socket): Promise<TLSSocket> {
-  const { url, signal } = plan;
+  const { url, events } = plan;
   const secureContext = memory.context(trust);
   return new Promise((resolve, reject) => {
     const session = memory.session(url.origin, trust);
@@ -152,25 +174,62 @@ function openTls(memory: TlsMemory, plan: ConnectPlan, trust: Trust, socket: Soc
       secureContext,
       ALPNProtocols: ['http/1.1'],
     });
-    const stop = afterIo(tlsTimeoutMs, () =>
-      fail(new EgressFault('timeout', `no TLS handshake within ${tlsTimeoutMs} ms`)),
-    );
-    const fail = (error: unknown) => {
-      finish();
-      secured.destroy();
-      reject(faultOf(signal.aborted ? signal.reason : error, 'tls'));
-    };
-    const onAbort = () => fail(signal.reason);
-    const finish = () => {
-      stop();
-      signal.removeEventListener('abort', onAbort);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    secured.on('error', fail);
+    const opening = beginOpening(secured, plan, {
+      phase: 'tls',
+      timeoutMs: tlsTimeoutMs,
+      late: `no TLS handshake within ${tlsTimeoutMs} ms`,
+      reject,
+    });
     secured.on('session', ticket => memory.remember(url.origin, trust, ticket));
     secured.once('secureConnect', () => {
-      finish();
+      opening.finish();
+      secured.on('data', bytes => events.onBytes(bytes, bytes.length));
+      handOver(secured, events);
       resolve(secured);
     });
   });
 }
+
+type Opening = { phase: 'tcp' | 'tls'; timeoutMs: number; late: string; reject(error: unknown): void };
+
+/**
+ * Watches a socket while it is being opened, with a deadline. Whatever happens before `finish` destroys it and
+ * rejects.
+ */
+function beginOpening(
+  socket: Socket,
+  { signal }: ConnectPlan,
+  { phase, timeoutMs, late, reject }: Opening,
+): { finish(): void; fail(error: unknown): void } {
+  const stop = afterIo(timeoutMs, () => fail(new EgressFault('timeout', late)));
+  const release = () => {
+    stop();
+    signal.removeEventListener('abort', onAbort);
+  };
+  const fail = (error: unknown) => {
+    release();
+    socket.destroy();
+    reject(faultOf(signal.aborted ? signal.reason : error, phase));
+  };
+  const onAbort = () => fail(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  socket.on('error', fail);
+  if (signal.aborted) onAbort();
+  return {
+    finish() {
+      release();
+      socket.removeListener('error', fail);
+    },
+    fail,
+  };
+}
+
+/** From here on the socket holds nothing of its opening: an idle connection is kept for as long as its server. */
+function handOver(socket: Socket, events: SocketEvents): void {
+  const onEnd = () => events.onLost(null);
+  socket.on('error', error => events.onLost(error));
+  socket.on('end', onEnd);
+  socket.on('close', onEnd);
+}
+
+const ignore = () => undefined;

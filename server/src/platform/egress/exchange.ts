@@ -1,15 +1,17 @@
-import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
-import { type Connection, maxHeaderBytes, type Occupant } from './connection.ts';
+import type { Connection, ConnectionPlan, Occupant } from './connection.ts';
 import type { ConnectStage } from './connector.ts';
-import { type EgressReason, faultOf } from './fault.ts';
-import { BodyReader, type ReplyHeaders } from './read-body.ts';
+import { EgressFault, type EgressReason } from './fault.ts';
+import type { Pool } from './pool.ts';
+import { requestHead } from './request-head.ts';
+import { headersOf, type ReplyHeaders } from './response-head.ts';
+import { type ParsedResponse, ResponseParser } from './response-parser.ts';
 import { afterIo } from './timer.ts';
 
 export type EgressReply = {
   ok: true;
   status: number;
-  headers: ReplyHeaders;
+  readonly headers: ReplyHeaders;
   body: Buffer;
   durationMs: number;
   /** Of the connection that answered. For logs and tests; it may be internal to the fleet's network. */
@@ -24,27 +26,26 @@ export type EgressFailure = {
   durationMs: number;
 };
 
-export type ExchangeOptions = {
-  clock: Clock;
-  path: string;
-  headers: string[];
+/** What every exchange of one egress shares. */
+export type ExchangeParts = { clock: Clock; pool: Pool; onRetry(): void };
+
+export type Ask = {
+  plan: ConnectionPlan;
+  /** Whether to keep the connection for the next request. */
+  keep: boolean;
+  headers: Readonly<Record<string, string>>;
   maxBodyBytes: number;
   totalTimeoutMs: number;
   signal: AbortSignal | undefined;
-  acquire(): Connection;
-  free(connection: Connection): void;
-  discard(connection: Connection): void;
-  onRetry(): void;
-  resolve(result: EgressReply | EgressFailure): void;
 };
 
-const maxInterimResponses = 8;
 // Later than this, the event loop was held up, and what the timer says is about us and not about the server.
 const stalledMs = 1_000;
 
 /** What a deadline means, by the step that it found the connection at. */
 const overdue: Readonly<Record<ConnectStage, readonly [EgressReason, string]>> = {
   dns: ['dns_failed', 'the name was not resolved'],
+  descriptor_queue: ['local_fault', 'no free descriptor'],
   tcp: ['timeout', 'no connection'],
   handshake_queue: ['local_fault', 'no turn for a TLS handshake'],
   tls: ['timeout', 'no TLS handshake'],
@@ -52,127 +53,89 @@ const overdue: Readonly<Record<ConnectStage, readonly [EgressReason, string]>> =
 };
 
 /**
- * One GET from start to result, as the handler of undici's dispatch: no streams, and no promise but the
- * caller's. Whatever ends it first wins; everything after that finds `#connection` null and is ignored.
+ * One GET from start to result, without a stream and without a promise but the caller's. Whatever ends it first
+ * wins; everything after that finds `#connection` null and is ignored.
  */
 export class Exchange implements Occupant {
-  readonly #options: ExchangeOptions;
+  readonly #parts: ExchangeParts;
+  readonly #ask: Ask;
+  readonly #resolve: (result: EgressReply | EgressFailure) => void;
   readonly #startedMs: number;
-  readonly #body: BodyReader;
+  readonly #parser: ResponseParser;
   #stopDeadline: () => void = ignore;
   #connection: Connection | null = null;
-  readonly #wireLimit: number;
-  #wireStart = 0;
-  #status = 0;
-  #headers: ReplyHeaders = {};
-  #interim = 0;
-  #answered = false;
   #retried = false;
 
-  constructor(options: ExchangeOptions) {
-    this.#options = options;
-    this.#startedMs = options.clock.monotonicMs();
-    this.#body = new BodyReader(options.maxBodyBytes);
-    // Chunk extensions and chunk sizes are not body, and the parser skips them without a word: room for honest
-    // ones, and an end to the rest.
-    this.#wireLimit = 2 * options.maxBodyBytes + 2 * maxHeaderBytes + 64 * 1024;
+  /** `resolve` gets the result, exactly once. */
+  constructor(parts: ExchangeParts, ask: Ask, resolve: (result: EgressReply | EgressFailure) => void) {
+    this.#parts = parts;
+    this.#ask = ask;
+    this.#resolve = resolve;
+    this.#startedMs = parts.clock.monotonicMs();
+    this.#parser = new ResponseParser(ask.maxBodyBytes);
   }
 
-  /** Sends the request. The result comes through `resolve`, exactly once. */
   start(): void {
-    const { totalTimeoutMs, signal } = this.#options;
+    const { totalTimeoutMs, signal } = this.#ask;
     this.#stopDeadline = afterIo(totalTimeoutMs, () => this.#onDeadline());
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     this.#send();
   }
 
   #send(): void {
-    const connection = this.#options.acquire();
+    const { plan, keep, headers } = this.#ask;
+    const connection = this.#parts.pool.acquire(plan, keep);
     this.#connection = connection;
-    connection.send(this.#options.path, this.#options.headers, this);
-  }
-
-  onRequestStart(): void {
-    // Only now: the socket may be another than the one the connection had when it was acquired.
-    this.#wireStart = this.#connection?.bytesRead ?? 0;
-  }
-
-  onResponseStarted(): void {
-    this.#answered = true;
-  }
-
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: ReplyHeaders): void {
-    if (this.#connection === null) return;
-    if (status < 200) {
-      if (status < 100) this.#fail('bad_response', 'the status is below 100');
-      if (++this.#interim > maxInterimResponses) this.#fail('bad_response', 'too many interim answers');
-      return;
+    try {
+      connection.send(this.#parts.pool.parts, requestHead(plan.url, headers, connection.keep), this);
+    } catch (error) {
+      if (!(error instanceof EgressFault)) throw error;
+      this.#fail(error.reason, error.message);
     }
-    if (status >= 300 && status < 400) {
-      this.#fail('redirect', `answered ${status}: redirects are not followed`);
-      return;
-    }
-    this.#status = status;
-    this.#headers = headers;
-    const refusal = this.#body.start(headers);
-    if (refusal !== null) this.#fail(refusal.reason, refusal.detail);
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#connection === null) return;
-    const refusal = this.#body.push(chunk);
-    if (refusal !== null) this.#fail(refusal.reason, refusal.detail);
+  onBytes(bytes: Buffer, length: number): void {
+    const result = this.#parser.push(bytes, length);
+    if (result !== null) this.#end(result);
   }
 
-  onResponseEnd(): void {
+  onLost(fault: EgressFault | null): void {
     const connection = this.#connection;
     if (connection === null) return;
-    this.#connection = null;
-    this.#stop();
-    const { remoteAddress } = connection;
-    this.#options.free(connection);
-    this.#options.resolve({
-      ok: true,
-      status: this.#status,
-      headers: this.#headers,
-      body: this.#body.end(),
-      durationMs: this.#elapsedMs(),
-      remoteAddress,
-    });
-  }
-
-  onResponseError(_controller: unknown, error: Error): void {
-    const connection = this.#connection;
-    if (connection === null) return;
-    const fault = faultOf(error, this.#status === 0 ? 'head' : 'body');
-    if (fault.reason === 'reset' && connection.served > 0 && !this.#answered && !this.#retried) {
+    const wasCutOff = fault === null || fault.reason === 'reset';
+    if (wasCutOff && connection.served > 0 && !this.#parser.started && !this.#retried) {
       // The server closed a kept connection just as it was used again: says nothing about the server.
       this.#retried = true;
-      this.#options.discard(connection);
-      this.#options.onRetry();
+      this.#parts.pool.discard(connection);
+      this.#parts.onRetry();
       this.#send();
-      return;
+    } else if (fault === null) {
+      this.#end(this.#parser.end());
+    } else {
+      this.#fail(fault.reason, fault.message);
     }
-    this.#fail(fault.reason, fault.message);
   }
 
-  onWireBytes(bytes: number): void {
-    if (bytes - this.#wireStart > this.#wireLimit) {
-      this.#fail('too_large', `the answer is larger than ${this.#wireLimit} bytes on the wire`);
+  #end(response: ParsedResponse): void {
+    if (!response.ok) {
+      this.#fail(response.reason, response.detail);
+      return;
     }
+    const connection = this.#release();
+    if (connection === null) return;
+    this.#parts.pool.free(connection, response);
+    this.#resolve(new Reply(response, this.#elapsedMs(), connection.remoteAddress));
   }
 
   #fail(reason: EgressReason, detail: string): void {
-    const connection = this.#connection;
+    const connection = this.#release();
     if (connection === null) return;
-    this.#connection = null;
-    this.#stop();
-    this.#options.discard(connection);
-    this.#options.resolve({ ok: false, reason, detail, durationMs: this.#elapsedMs() });
+    this.#parts.pool.discard(connection);
+    this.#resolve({ ok: false, reason, detail, durationMs: this.#elapsedMs() });
   }
 
   #onDeadline(): void {
-    const { totalTimeoutMs } = this.#options;
+    const { totalTimeoutMs } = this.#ask;
     const lateMs = this.#elapsedMs() - totalTimeoutMs;
     if (lateMs > stalledMs) {
       this.#fail('local_fault', `this process was held up for ${Math.round(lateMs)} ms`);
@@ -184,13 +147,44 @@ export class Exchange implements Occupant {
 
   readonly #onAbort = (): void => this.#fail('aborted', 'the request was cancelled');
 
-  #stop(): void {
+  /** The connection, for whoever ends the exchange first. */
+  #release(): Connection | null {
+    const connection = this.#connection;
+    if (connection === null) return null;
+    this.#connection = null;
     this.#stopDeadline();
-    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#ask.signal?.removeEventListener('abort', this.#onAbort);
+    return connection;
   }
 
   #elapsedMs(): number {
-    return this.#options.clock.monotonicMs() - this.#startedMs;
+    return this.#parts.clock.monotonicMs() - this.#startedMs;
+  }
+}
+
+class Reply implements EgressReply {
+  readonly ok = true;
+  readonly status: number;
+  readonly body: Buffer;
+  readonly durationMs: number;
+  readonly remoteAddress: string;
+  readonly #head: string;
+
+  constructor(
+    { status, body, head }: Extract<ParsedResponse, { ok: true }>,
+    durationMs: number,
+    remoteAddress: string,
+  ) {
+    this.status = status;
+    this.body = body;
+    this.durationMs = durationMs;
+    this.remoteAddress = remoteAddress;
+    this.#head = head;
+  }
+
+  /** Read only by those who ask: a poll has no use for them. */
+  get headers(): ReplyHeaders {
+    return headersOf(this.#head);
   }
 }
 

@@ -1,4 +1,3 @@
-import { errors } from 'undici';
 import { describe, expect, it } from 'vitest';
 import { faultOf } from './fault.ts';
 
@@ -19,15 +18,15 @@ describe('faultOf', () => {
   it.each(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])(
     'names %s our own, in every phase',
     code => {
-      for (const phase of ['dns', 'tcp', 'tls', 'head', 'body'] as const) {
+      for (const phase of ['dns', 'tcp', 'tls', 'exchange'] as const) {
         expect(faultOf(coded(code), phase).reason).toBe('local_fault');
       }
     },
   );
 
   it('blames nobody for what it does not know', () => {
-    expect(faultOf(new Error('surprise'), 'body').reason).toBe('local_fault');
-    expect(faultOf('not an error', 'body').reason).toBe('local_fault');
+    expect(faultOf(new Error('surprise'), 'exchange').reason).toBe('local_fault');
+    expect(faultOf('not an error', 'exchange').reason).toBe('local_fault');
   });
 
   it.each(['ENOTFOUND', 'EAI_AGAIN', 'ENODATA'])('names %s a failure of DNS', code => {
@@ -46,13 +45,7 @@ describe('faultOf', () => {
       reason: 'tls_failed',
       message: 'TLS failed (CERT_HAS_EXPIRED)',
     });
-    expect(faultOf(coded('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'), 'head').reason).toBe('tls_failed');
-  });
-
-  it('reads a length that does not fit as malformed before the body and as cut off within it', () => {
-    const mismatch = new errors.ResponseContentLengthMismatchError();
-    expect(faultOf(mismatch, 'head').reason).toBe('bad_response');
-    expect(faultOf(mismatch, 'body').reason).toBe('reset');
+    expect(faultOf(coded('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'), 'exchange').reason).toBe('tls_failed');
   });
 
   it('repeats no address and no message', () => {

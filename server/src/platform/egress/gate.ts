@@ -10,6 +10,8 @@ export type Gate = {
   /** Resolves with the function that gives the place back (once, further calls do nothing). Rejects when aborted. */
   enter(entry?: Entry): Promise<() => void>;
   readonly running: number;
+  /** Whether whoever enters now has to wait. */
+  readonly full: boolean;
   readonly waiting: number;
 };
 
@@ -56,6 +58,9 @@ export function createGate(limit: number): Gate {
     },
     get running() {
       return running;
+    },
+    get full() {
+      return running >= limit;
     },
     get waiting() {
       return first.size + later.size;

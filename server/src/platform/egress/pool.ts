@@ -1,104 +1,176 @@
-import type { Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
 import { Connection, type ConnectionPlan } from './connection.ts';
 import type { ConnectorParts } from './connector.ts';
-
-type Request = Omit<ConnectionPlan, 'keepAliveMs'> & {
-  /** Whether the connection may be kept after the answer. */
-  keep: boolean;
-};
+import { EgressFault } from './fault.ts';
+import { createGate } from './gate.ts';
+import { afterIo } from './timer.ts';
 
 export type Pool = {
+  /** What its connections are opened with. */
+  readonly parts: ConnectorParts;
   /** A kept connection of this key, or a new one. It belongs to the caller until freed or discarded. */
-  acquire: (request: Request) => Connection;
-  /** Gives a connection back whose answer is complete. */
-  free: (connection: Connection) => void;
+  acquire(plan: ConnectionPlan, keep: boolean): Connection;
+  /** Gives a connection back whose answer is complete. `keep`: whether the answer leaves it fit for another. */
+  free(connection: Connection, answer: { keep: boolean; idleMs: number | null }): void;
   /** Drops a connection that failed or that nobody waits for. */
-  discard: (connection: Connection) => void;
+  discard(connection: Connection): void;
   /** Drops the kept connections of an origin; busy ones end with their answer. */
-  forget: (origin: string) => void;
+  forget(origin: string): void;
   /** Cancels every request and resolves when the last socket is closed. */
-  close: () => Promise<void>;
+  close(): Promise<void>;
   readonly openSockets: number;
   readonly idle: number;
   readonly opened: number;
+  readonly closedForDescriptors: number;
 };
 
-export type PoolOptions = Omit<ConnectorParts, 'onSocket'> & { keepAliveMs: number; maxConnections: number };
+export type PoolOptions = Omit<ConnectorParts, 'takeDescriptor'> & {
+  clock: Clock;
+  keepAliveMs: number;
+  maxConnections: number;
+  /** Called each time a connection is closed that could have been kept. */
+  onShortage(): void;
+};
+
+// Closing at the same moment as the server would cost a request sent in vain.
+const idleMarginMs = 1_000;
+const minSweepMs = 1_000;
 
 /**
  * Keeps one idle connection for each key. A request that finds it busy gets a connection of its own, so one
  * hanging path behind a shared gateway holds up no other. Nothing is kept for an origin without a socket.
+ *
+ * At most `maxConnections` are kept. What is beyond is told `Connection: close` and closed after its answer:
+ * origins are asked in turn, so the connection used longest ago is the next to be needed, and giving that up
+ * for a new one would leave none to reuse. A further eighth of sockets is for answers alone. When those are
+ * taken too, idle connections are closed, the one used longest ago first, and then requests wait.
  */
-export function createPool({ keepAliveMs, maxConnections, ...parts }: PoolOptions): Pool {
+export function createPool(options: PoolOptions): Pool {
+  const { clock, keepAliveMs, maxConnections, onShortage } = options;
+  /** In the order they became free. */
   const idle = new Map<string, Connection>();
   const all = new Set<Connection>();
-  let openSockets = 0;
+  const descriptors = createGate(maxConnections + Math.ceil(maxConnections / 8));
+  let keeping = 0;
   let opened = 0;
+  let closedForDescriptors = 0;
+  let stopSweep: (() => void) | null = null;
   let onLastClosed: (() => void) | null = null;
 
-  const onSocket = (socket: Socket) => {
-    openSockets++;
-    opened++;
-    socket.once('close', () => {
-      openSockets--;
-      if (openSockets === 0) onLastClosed?.();
-    });
-  };
-
-  const remove = (connection: Connection) => {
-    all.delete(connection);
-    if (idle.get(connection.plan.key) === connection) idle.delete(connection.plan.key);
+  const setKeep = (connection: Connection, keep: boolean) => {
+    keeping += Number(keep) - Number(connection.keep);
+    connection.keep = keep;
   };
 
   const discard = (connection: Connection) => {
-    remove(connection);
+    setKeep(connection, false);
+    all.delete(connection);
+    if (idle.get(connection.plan.key) === connection) idle.delete(connection.plan.key);
     connection.destroy();
   };
 
+  const discardForDescriptor = (connection: Connection) => {
+    closedForDescriptors++;
+    onShortage();
+    discard(connection);
+  };
+
+  const parts: ConnectorParts = {
+    ...options,
+    async takeDescriptor(signal) {
+      const [oldest] = descriptors.full ? idle.values() : [];
+      if (oldest !== undefined) discardForDescriptor(oldest);
+      const giveBack = await descriptors.enter({ signal });
+      opened++;
+      return () => {
+        giveBack();
+        if (descriptors.running === 0) onLastClosed?.();
+      };
+    },
+  };
+
+  /** Drops what has been free for `keepAliveMs`. They all wait equally long, so the first are the first to go. */
+  const sweep = () => {
+    stopSweep = null;
+    const nowMs = clock.monotonicMs();
+    for (const connection of idle.values()) {
+      const leftMs = connection.freeSinceMs + keepAliveMs - nowMs;
+      if (leftMs > 0) {
+        stopSweep = afterIo(Math.max(minSweepMs, leftMs), sweep);
+        return;
+      }
+      discard(connection);
+    }
+  };
+
+  const keepIdle = (connection: Connection, idleMs: number | null) => {
+    connection.freeSinceMs = clock.monotonicMs();
+    connection.freeUntilMs =
+      connection.freeSinceMs + Math.min(keepAliveMs, (idleMs ?? Infinity) - idleMarginMs);
+    idle.set(connection.plan.key, connection);
+    stopSweep ??= afterIo(keepAliveMs, sweep);
+  };
+
   return {
-    acquire({ keep, ...plan }) {
+    parts,
+    acquire(plan, keep) {
       const kept = idle.get(plan.key);
-      if (kept !== undefined) {
+      if (kept !== undefined && clock.monotonicMs() < kept.freeUntilMs) {
         idle.delete(plan.key);
-        kept.keep = keep;
+        setKeep(kept, keep);
         return kept;
       }
-      const connection = new Connection({ ...parts, onSocket }, { ...plan, keepAliveMs }, discard);
-      // Beyond the limit, descriptors are for answers and not for waiting.
-      connection.keep = keep && all.size < maxConnections;
+      if (kept !== undefined) discard(kept);
+      const connection = new Connection(plan, discard);
+      connection.crowded = keep && keeping >= maxConnections;
+      setKeep(connection, keep && !connection.crowded);
       all.add(connection);
       return connection;
     },
-    free(connection) {
+    free(connection, answer) {
       connection.free();
-      // One that is not kept is closed by undici, which then reports it as lost.
-      if (!connection.keep) return;
-      if (idle.has(connection.plan.key)) discard(connection);
-      else idle.set(connection.plan.key, connection);
+      const fit = answer.keep && !idle.has(connection.plan.key);
+      if (fit && (connection.crowded || (connection.keep && descriptors.waiting > 0))) {
+        discardForDescriptor(connection);
+      } else if (fit && connection.keep) {
+        keepIdle(connection, answer.idleMs);
+      } else {
+        discard(connection);
+      }
     },
     discard,
     forget(origin) {
       for (const connection of all) {
         if (connection.plan.url.origin !== origin) continue;
-        connection.keep = false;
         if (connection.occupant === null) discard(connection);
+        else {
+          setKeep(connection, false);
+          connection.crowded = false;
+        }
       }
     },
     async close() {
+      stopSweep?.();
       const closed = new Promise<void>(resolve => {
         onLastClosed = resolve;
       });
-      for (const connection of all) discard(connection);
-      if (openSockets > 0) await closed;
+      for (const connection of all) {
+        if (connection.occupant === null) discard(connection);
+        else connection.occupant.onLost(new EgressFault('aborted', 'the request was cancelled'));
+      }
+      if (descriptors.running > 0) await closed;
     },
     get openSockets() {
-      return openSockets;
+      return descriptors.running;
     },
     get idle() {
       return idle.size;
     },
     get opened() {
       return opened;
+    },
+    get closedForDescriptors() {
+      return closedForDescriptors;
     },
   };
 }
