@@ -15,7 +15,7 @@ import { StartupError } from './platform/errors.ts';
 import { mountReference } from './platform/http/reference.ts';
 import { buildHttpServer } from './platform/http/server.ts';
 import { mountDashboard } from './platform/http/static.ts';
-import { createInstruments } from './platform/instruments.ts';
+import { createInstruments, exposeEgress } from './platform/instruments.ts';
 import { createKeyring, type Keyring, type MasterKeys } from './platform/keyring.ts';
 import type { Log } from './platform/log.ts';
 import { migrate, readMigrations } from './platform/migrate.ts';
@@ -122,14 +122,17 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
   const secure = settings.publicUrl?.startsWith('https:') ?? false;
   const stopping = new AbortController();
   let poller: Poller | null = null;
+  const egress = createOutboundCalls(options);
+  const instruments = createInstruments();
+  exposeEgress(instruments, egress.stats);
   const context: Context = {
     settings,
     db,
     clock,
     log,
-    egress: createOutboundCalls(options),
+    egress,
     keyring: await openKeyring(db, options),
-    instruments: createInstruments(),
+    instruments,
     feed: createEventFeed({ db, clock, log }),
     authenticator: createAuthenticator({ db: db.system, clock, log, secure }),
     stopping: stopping.signal,
@@ -161,7 +164,7 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
   return { context, url: http?.url ?? null, poller };
 }
 
-function createOutboundCalls({ settings, clock, ...options }: AppOptions): Egress {
+function createOutboundCalls({ settings, clock, log, ...options }: AppOptions): Egress {
   return createEgress({
     policy: createEgressPolicy({
       purpose: 'poll',
@@ -169,6 +172,7 @@ function createOutboundCalls({ settings, clock, ...options }: AppOptions): Egres
       exceptions: options.egressExceptions ?? [],
     }),
     clock,
+    log,
     // Longer than the interval, or no connection would ever serve a second poll.
     keepAliveMs: Math.max(75_000, settings.metricsIntervalMs * 1.25),
     ...(options.lookup === undefined ? {} : { lookup: options.lookup }),

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { EgressStats } from './egress/client.ts';
 
 /**
  * Everything `/metrics` shows, in Prometheus' exposition format. No label names a server or an organization:
@@ -84,4 +85,61 @@ export function createInstruments() {
     }),
     streams: new Gauge({ name: 'opsfleet_live_streams', help: 'Open live streams.', registers }),
   };
+}
+
+type EgressInstrument = { name: string; help: string; stat: keyof EgressStats };
+
+const egressGauges: readonly EgressInstrument[] = [
+  { name: 'opsfleet_egress_open_sockets', help: 'Sockets to servers.', stat: 'openSockets' },
+  {
+    name: 'opsfleet_egress_idle_connections',
+    help: 'Connections to servers that are kept for their next request.',
+    stat: 'idleConnections',
+  },
+  {
+    name: 'opsfleet_egress_descriptors_waiting',
+    help: 'Requests that wait for a descriptor.',
+    stat: 'descriptorsWaiting',
+  },
+  {
+    name: 'opsfleet_egress_handshakes_waiting',
+    help: 'Connections that wait for their turn to shake hands over TLS.',
+    stat: 'handshakesWaiting',
+  },
+  { name: 'opsfleet_egress_dns_entries', help: 'Names in the DNS cache.', stat: 'namesKnown' },
+];
+
+const egressCounters: readonly EgressInstrument[] = [
+  {
+    name: 'opsfleet_egress_connections_opened_total',
+    help: 'Connections opened to servers.',
+    stat: 'connectionsOpened',
+  },
+  {
+    name: 'opsfleet_egress_closed_for_descriptors_total',
+    help: 'Connections closed that could have been kept, for want of descriptors.',
+    stat: 'closedForDescriptors',
+  },
+  {
+    name: 'opsfleet_egress_stale_retries_total',
+    help: 'Requests sent again because a kept connection had just been closed.',
+    stat: 'staleRetries',
+  },
+];
+
+/** Has `/metrics` show how the outbound calls are, read when somebody looks. Once for each registry. */
+export function exposeEgress({ registry }: Instruments, stats: () => EgressStats): void {
+  for (const { name, help, stat } of egressGauges) {
+    const collect = () => gauge.set(stats()[stat]);
+    const gauge: Gauge = new Gauge({ name, help, registers: [], collect });
+    registry.registerMetric(gauge);
+  }
+  for (const { name, help, stat } of egressCounters) {
+    const collect = () => {
+      counter.reset();
+      counter.inc(stats()[stat]);
+    };
+    const counter: Counter = new Counter({ name, help, registers: [], collect });
+    registry.registerMetric(counter);
+  }
 }

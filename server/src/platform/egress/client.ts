@@ -43,6 +43,8 @@ export type EgressStats = {
   staleRetries: number;
   /** Since the start: connections closed that could have been kept, had there been descriptors. */
   closedForDescriptors: number;
+  /** Requests that wait for a descriptor. */
+  descriptorsWaiting: number;
   inFlight: number;
   handshakes: number;
   handshakesWaiting: number;
@@ -134,6 +136,7 @@ export function createEgress({ policy, clock, keepAliveMs, log, ...options }: Eg
       connectionsOpened: pool.opened,
       staleRetries,
       closedForDescriptors: pool.closedForDescriptors,
+      descriptorsWaiting: pool.waiting,
       inFlight,
       handshakes: handshakes.running,
       handshakesWaiting: handshakes.waiting,

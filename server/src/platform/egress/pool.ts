@@ -21,6 +21,8 @@ export type Pool = {
   readonly openSockets: number;
   readonly idle: number;
   readonly opened: number;
+  /** Requests that wait for a descriptor. */
+  readonly waiting: number;
   readonly closedForDescriptors: number;
 };
 
@@ -168,6 +170,9 @@ export function createPool(options: PoolOptions): Pool {
     },
     get opened() {
       return opened;
+    },
+    get waiting() {
+      return descriptors.waiting;
     },
     get closedForDescriptors() {
       return closedForDescriptors;
