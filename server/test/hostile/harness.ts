@@ -10,7 +10,7 @@ import { createEgressPolicy } from '../../src/platform/egress/policy.ts';
 import type { Lookup } from '../../src/platform/egress/resolver.ts';
 import { parseTargetUrl, type TargetUrl } from '../../src/platform/egress/url.ts';
 import { type Beast, type ListenerOptions, listen } from './listener.ts';
-import { type CertificateFault, certificate, listenTls, type TlsBeast } from './tls-zoo.ts';
+import { type CertificateFault, certificate, listenTls, type TlsBeast, type TlsLimits } from './tls-zoo.ts';
 
 /** An answer that is as it should be. */
 export const empty = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}';
@@ -71,9 +71,12 @@ export function names(table: Record<string, string[][]>): Lookup {
 export const portOf = (beast: Beast) => new URL(beast.url).port;
 
 /** An https server until the end of the test, with the certificate that a client has to be given. */
-export async function secure(fault: CertificateFault): Promise<{ url: string; ca: string; beast: TlsBeast }> {
+export async function secure(
+  fault: CertificateFault,
+  limits: TlsLimits = {},
+): Promise<{ url: string; ca: string; beast: TlsBeast }> {
   const pair = certificate(fault);
-  const beast = await listenTls(pair);
+  const beast = await listenTls(pair, limits);
   running.push(beast);
   return { url: beast.url, ca: pair.cert, beast };
 }

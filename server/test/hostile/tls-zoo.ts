@@ -25,27 +25,32 @@ export function certificate(fault: CertificateFault): { cert: string; key: strin
 }
 
 /** A beast that gets as far as HTTP, and counts the sessions that clients resumed. */
-export type TlsBeast = Beast & { resumed(): number };
+export type TlsBeast = Beast & { resumed(): number; protocols(): readonly (string | null)[] };
+
+export type TlsLimits = { maxVersion?: 'TLSv1.1' | 'TLSv1.2' };
 
 /** An https server on a raw listener, that answers every request with `{}`. */
 export async function listenTls(
   pair: { cert: string; key: string },
-  options: { maxVersion?: 'TLSv1.1' | 'TLSv1.2' } = {},
+  options: TlsLimits = {},
 ): Promise<TlsBeast> {
   // OpenSSL 3 only speaks TLS 1.1 at security level 0.
   const old =
     options.maxVersion === 'TLSv1.1' ? { ciphers: 'DEFAULT@SECLEVEL=0', minVersion: 'TLSv1' as const } : {};
   const secureContext = createSecureContext({ ...pair, ...options, ...old });
   let resumed = 0;
+  const protocols: (string | null)[] = [];
   const onConnection = (socket: Socket) => {
     const secured = new TLSSocket(socket, { isServer: true, secureContext });
     secured.on('error', () => undefined);
     secured.on('secure', () => {
       if (secured.isSessionReused()) resumed++;
+      protocols.push(secured.getProtocol());
     });
     secured.on('data', () => secured.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}'));
   };
-  return { ...(await listen({ scheme: 'https', onConnection })), resumed: () => resumed };
+  const beast = await listen({ scheme: 'https', onConnection });
+  return { ...beast, resumed: () => resumed, protocols: () => protocols };
 }
 
 const garbage = Buffer.from('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n');

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { get, secure, serve, start } from '../../../test/hostile/harness.ts';
 import { certificate } from '../../../test/hostile/tls-zoo.ts';
+import { createTlsMemory } from './trust.ts';
 
 describe('TLS', () => {
   it('believes the certificate it was given, for an address and for a name', async () => {
@@ -47,6 +48,35 @@ describe('TLS', () => {
     expect(beast.resumed()).toBe(1);
     await egress.close();
     expect(egress.stats()).toMatchObject({ openSockets: 0, handshakes: 0 });
+  });
+
+  it.each([
+    ['TLSv1.3', {}],
+    ['TLSv1.2', { maxVersion: 'TLSv1.2' }],
+  ] as const)('resumes its session wherever it has to connect again: %s', async (protocol, limits) => {
+    const { url, ca, beast } = await secure('none', limits);
+    const egress = start();
+    for (let index = 0; index < 4; index++) {
+      const ask = get(egress, url, { tls: { ca }, keepAlive: false });
+      expect((await Promise.all([ask, beast.nextClose()]))[0]).toMatchObject({ ok: true });
+    }
+    expect(beast.protocols()).toEqual(Array.from({ length: 4 }, () => protocol));
+    expect(beast.resumed()).toBe(3);
+  });
+
+  it('remembers one session of an origin and trust, none that is large, and so many altogether', () => {
+    const memory = createTlsMemory();
+    const trust = { id: 'a', ca: 'a' };
+    memory.remember('https://a.example', trust, Buffer.from('old'));
+    memory.remember('https://a.example', trust, Buffer.from('new'));
+    memory.remember('https://a.example', trust, Buffer.alloc(8_193));
+    expect(memory.session('https://a.example', trust)?.toString()).toBe('new');
+    expect(memory.session('https://a.example', { id: 'b', ca: 'b' })).toBeUndefined();
+    for (let index = 0; index < 10_000; index++) {
+      memory.remember(`https://${index}.example`, trust, Buffer.from('s'));
+    }
+    expect(memory.session('https://a.example', trust)).toBeUndefined();
+    expect(memory.session('https://9999.example', trust)?.toString()).toBe('s');
   });
 
   it.each(['nonsense', '-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n'])(
