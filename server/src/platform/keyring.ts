@@ -72,14 +72,16 @@ export function open(key: KeyObject, sealed: Sealed, context: readonly string[])
 
 /** Each field with its length in bytes (32 bits, big-endian) in front: no two lists of fields encode alike. */
 function encodeContext(fields: readonly string[]): Buffer {
-  const parts: Buffer[] = [];
+  let bytes = 0;
+  for (const field of fields) bytes += 4 + Buffer.byteLength(field);
+  const encoded = Buffer.allocUnsafe(bytes);
+  let end = 0;
   for (const field of fields) {
-    const bytes = Buffer.from(field, 'utf8');
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
-    parts.push(length, bytes);
+    const length = encoded.write(field, end + 4);
+    encoded.writeUInt32BE(length, end);
+    end += 4 + length;
   }
-  return Buffer.concat(parts);
+  return encoded;
 }
 
 /**

@@ -40,12 +40,15 @@ export async function probeHealth(
 ): Promise<CheckOutcome> {
   let first: CheckOutcome | null = null;
   let spentMs = 0;
-  for (const choice of inOrder(target.healthUrls.length, target.healthChoice)) {
+  const preferred = target.healthChoice;
+  for (let attempt = 0; attempt < target.healthUrls.length; attempt++) {
+    const choice = choiceOf(attempt, preferred);
     const reply = await egress.get({
       url: target.healthUrls[choice]!,
       headers: headers(target.adapter, token),
       maxBodyBytes: target.adapter.maxHealthBytes,
-      ...remaining(deadlines, spentMs),
+      connectTimeoutMs: deadlines.connectTimeoutMs,
+      totalTimeoutMs: Math.max(1, deadlines.totalTimeoutMs - spentMs),
     });
     spentMs += reply.durationMs;
     if (!reply.ok) return first ?? outcomeOf(reply);
@@ -69,12 +72,15 @@ export async function probeMetrics(
 ): Promise<ParsedMetrics> {
   let first: ParsedMetrics | null = null;
   let spentMs = 0;
-  for (const choice of inOrder(target.metricsUrls.length, target.metricsChoice)) {
+  const preferred = target.metricsChoice;
+  for (let attempt = 0; attempt < target.metricsUrls.length; attempt++) {
+    const choice = choiceOf(attempt, preferred);
     const reply: EgressReply | EgressFailure = await egress.get({
       url: target.metricsUrls[choice]!,
       headers: headers(target.adapter, token),
       maxBodyBytes: target.adapter.maxMetricsBytes,
-      ...remaining(deadlines, spentMs),
+      connectTimeoutMs: deadlines.connectTimeoutMs,
+      totalTimeoutMs: Math.max(1, deadlines.totalTimeoutMs - spentMs),
     });
     spentMs += reply.durationMs;
     if (!reply.ok) return first ?? { ok: false, reason: reply.reason, detail: reply.detail };
@@ -89,11 +95,6 @@ export async function probeMetrics(
   return first ?? { ok: false, reason: 'not_found', detail: 'This kind of server has no metrics.' };
 }
 
-const remaining = (deadlines: Deadlines, spentMs: number): Deadlines => ({
-  ...deadlines,
-  totalTimeoutMs: Math.max(1, deadlines.totalTimeoutMs - spentMs),
-});
-
 /** Another path is worth a try only where this one is not served, or is served by something else. */
 const mayBeElsewhere = (outcome: CheckOutcome): boolean =>
   outcome.kind === 'failed' && (outcome.reason === 'not_found' || outcome.reason === 'bad_payload');
@@ -104,9 +105,10 @@ const headers = (adapter: Adapter, token: string): Record<string, string> => ({
   'user-agent': userAgent,
 });
 
-function inOrder(count: number, first: number): number[] {
-  const all = Array.from({ length: count }, (_value, index) => index);
-  return first === 0 ? all : [first, ...all.filter(index => index !== first)];
+/** The path to ask at an attempt: the preferred one first, then the others in their order. */
+function choiceOf(attempt: number, preferred: number): number {
+  if (attempt === 0) return preferred;
+  return attempt <= preferred ? attempt - 1 : attempt;
 }
 
 function outcomeOf(failure: EgressFailure): CheckOutcome {

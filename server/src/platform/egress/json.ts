@@ -58,5 +58,10 @@ function endOfString(body: Buffer, start: number): number {
 function isFinite(value: unknown): boolean {
   if (typeof value === 'number') return Number.isFinite(value);
   if (typeof value !== 'object' || value === null) return true;
-  return Array.isArray(value) ? value.every(isFinite) : Object.values(value).every(isFinite);
+  if (Array.isArray(value)) return value.every(isFinite);
+  // Of what JSON.parse makes, all keys are own ones; a list of them would be made only to be thrown away.
+  for (const key in value) {
+    if (!isFinite((value as Record<string, unknown>)[key])) return false;
+  }
+  return true;
 }

@@ -44,8 +44,11 @@ export const badPayload = (detail: string): Extract<CheckOutcome, { kind: 'faile
 const maxTextLength = 200;
 
 /** Foreign text, cut to a length and made fit to be stored and shown on a line. */
-export const text = (value: string, maxLength = maxTextLength): string =>
-  value
+export function text(value: string, maxLength = maxTextLength): string {
+  // Nearly all of it is plain ASCII, and reads as it is.
+  if (value.length <= maxLength && /^[ -~]*$/.test(value)) return value;
+  return value
     .slice(0, maxLength)
     .replaceAll(/\p{Cc}+/gu, ' ')
     .toWellFormed();
+}

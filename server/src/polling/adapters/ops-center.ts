@@ -56,7 +56,8 @@ export function readComponents(value: unknown): CheckOutcome {
   // A map, because a component may be called `constructor` or `__proto__`.
   const found = new Map<string, Component>();
   const source = isFields(value['checks']) ? value['checks'] : value;
-  for (const [key, reported] of Object.entries(source)) {
+  for (const key of Object.keys(source)) {
+    const reported = source[key];
     const name = aliases.get(key) ?? key;
     if (!isFields(reported)) {
       if (name === 'database' || name === 'redis' || name === 'services')
@@ -67,7 +68,8 @@ export function readComponents(value: unknown): CheckOutcome {
     if (component === null) continue;
     if (found.size >= maxComponents) return badPayload(`More than ${maxComponents} components.`);
     // Two names for one component: the worse report counts.
-    if (found.get(text(name))?.healthy !== false) found.set(text(name), component);
+    const shown = text(name);
+    if (found.get(shown)?.healthy !== false) found.set(shown, component);
   }
   const overall = typeof value['status'] === 'string' ? value['status'].toLowerCase() : null;
   if (found.size === 0 && overall === null) {
