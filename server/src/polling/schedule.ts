@@ -1,3 +1,5 @@
+import { spread } from '../platform/spread.ts';
+
 /** An entry of the schedule: alive until it is taken or dropped. */
 export type Scheduled<T> = {
   readonly item: T;
@@ -105,19 +107,8 @@ export function createSchedule<T>(): Schedule<T> {
 }
 
 /** Where in the interval a server is polled: the same for ever, and spread evenly over many servers. */
-export function offsetMs(id: string, kind: string, intervalMs: number): number {
-  // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/, finished with a multiply-shift so that ids which
-  // differ only in their last characters still spread.
-  let hash = 0x811c9dc5;
-  for (const text of [kind, id]) {
-    for (let index = 0; index < text.length; index += 1) {
-      hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-    }
-  }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash ^= hash >>> 13;
-  return ((hash >>> 0) / 2 ** 32) * intervalMs;
-}
+export const offsetMs = (id: string, kind: string, intervalMs: number): number =>
+  spread(kind, id) * intervalMs;
 
 /** The first time after `nowMs` at which a server with that offset is due, counting intervals from `originMs`. */
 export function firstDueMs(nowMs: number, originMs: number, offset: number, intervalMs: number): number {
