@@ -778,6 +778,10 @@ export interface components {
             health_detail: string | null;
             /** Format: date-time */
             health_since: string;
+            suspect_since: string | null;
+            recovering_since: string | null;
+            flapping_since: string | null;
+            breaker_opened_at: string | null;
             last_seen_at: string | null;
             last_health_check_at: string | null;
             response_time_ms: number | null;
@@ -791,6 +795,8 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            health_interval_seconds: number | null;
+            metrics_interval_seconds: number | null;
             /** @description Counts configuration changes; send it as If-Match to refuse overwriting others. */
             revision: number;
             /** Format: date-time */
@@ -842,6 +848,10 @@ export interface components {
             detail: string | null;
             /** Format: date-time */
             since: string;
+            suspect_since: string | null;
+            recovering_since: string | null;
+            flapping_since: string | null;
+            breaker_opened_at: string | null;
             components: {
                 [key: string]: unknown;
             } | null;
@@ -880,6 +890,8 @@ export interface components {
             };
             /** @enum {string} */
             adapter?: "ops-center" | "node_exporter" | "http";
+            health_interval_seconds?: number | null;
+            metrics_interval_seconds?: number | null;
         };
         /**
          * ServerUpdate
@@ -903,6 +915,8 @@ export interface components {
             };
             /** @enum {string} */
             adapter?: "ops-center" | "node_exporter" | "http";
+            health_interval_seconds?: number | null;
+            metrics_interval_seconds?: number | null;
             /** @enum {string} */
             status?: "active" | "inactive" | "maintenance";
         };

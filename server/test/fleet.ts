@@ -31,6 +31,8 @@ export async function addServer(
     environment: null,
     tags: [],
     metadata: {},
+    healthIntervalSeconds: null,
+    metricsIntervalSeconds: null,
     at,
     ...facts,
   });

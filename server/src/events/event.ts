@@ -17,7 +17,14 @@ export type EventFacts =
   | {
       type: 'server.health_changed';
       subject: ServerId;
-      data: { from: HealthStatus; to: HealthStatus; reason: string; name: string };
+      /** `flapping` is there where the server is: the change is a fact, and may not be worth waking anybody. */
+      data: { from: HealthStatus; to: HealthStatus; reason: string; name: string; flapping?: true };
+    }
+  /** It changes between success and failure all the time; `percent` of its last results is change. */
+  | {
+      type: 'server.flapping_started' | 'server.flapping_stopped';
+      subject: ServerId;
+      data: { name: string; percent: number };
     }
   | { type: 'group.created'; subject: GroupId; data: { name: string } }
   | { type: 'group.updated'; subject: GroupId; data: { name: string } }

@@ -11,13 +11,15 @@ export type FailureReason =
   | 'bad_payload'
   | `http_${number}`;
 
-/** Why there was no check at all: nothing the server did. */
+/**
+ * Why there was no check at all: nothing the server did. `observer_fault`: many servers that have nothing to do
+ * with each other failed at once, so what failed is on our side.
+ */
 export type NotCheckedReason =
   | 'policy_denied'
   | 'local_fault'
   | 'aborted'
   | 'token_unreadable'
-  /** It did not answer, but nor did many others that have nothing in common with it. */
   | 'observer_fault';
 
 /** What one check found. A failed probe is a value like any other. */

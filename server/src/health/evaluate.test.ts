@@ -1,34 +1,21 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { CheckOutcome } from './check.ts';
+import type { CheckOutcome, NotCheckedReason } from './check.ts';
 import {
   evaluate,
   type HealthPolicy,
   type HealthState,
+  healthPolicy,
   isDown,
   isSuspect,
+  stale,
+  uncheckedState,
   type Verdict,
 } from './evaluate.ts';
 
-const policy: HealthPolicy = {
-  failuresToDown: 3,
-  successesToUp: 2,
-  recheckAfterMs: [5_000, 10_000],
-  staleAfterMs: 90_000,
-};
 const startMs = Date.parse('2026-11-01T00:00:00Z');
-
-const fresh: HealthState = {
-  status: 'unknown',
-  reason: 'not_checked',
-  detail: null,
-  since: new Date(startMs),
-  lastCheckedAt: null,
-  lastSeenAt: null,
-  consecutiveFailures: 0,
-  consecutiveSuccesses: 0,
-  recentResults: 0,
-};
+const second = (seconds: number): Date => new Date(startMs + 1_000 * seconds);
+const fresh = uncheckedState(second(0));
+const policy: HealthPolicy = healthPolicy(fresh, 30_000, second(0), 'any');
 
 type Answered = Extract<CheckOutcome, { kind: 'answered' }>;
 const answer = (status: Answered['status'], reason: Answered['reason'], detail: string | null): Answered => ({
@@ -48,187 +35,286 @@ const silent: CheckOutcome = {
   detail: 'No answer in 10 s.',
   reached: false,
 };
-const refused: CheckOutcome = {
-  kind: 'failed',
-  reason: 'refused',
-  detail: 'Connection refused.',
-  reached: false,
-};
-const http500: CheckOutcome = { kind: 'failed', reason: 'http_500', detail: 'HTTP 500', reached: true };
-const ourFault: CheckOutcome = { kind: 'not_checked', reason: 'local_fault', detail: 'No sockets left.' };
+const http503: CheckOutcome = { kind: 'failed', reason: 'http_503', detail: 'HTTP 503', reached: true };
+const notChecked = (reason: NotCheckedReason): CheckOutcome => ({
+  kind: 'not_checked',
+  reason,
+  detail: 'Ours.',
+});
+const ourFault = notChecked('local_fault');
 
-/** Checks 30 s apart, beginning at `fromSeconds`; every verdict. */
-function check(state: HealthState, outcomes: readonly CheckOutcome[], fromSeconds = 0): Verdict[] {
+/** Checks at these seconds; every verdict. */
+function run(state: HealthState, checks: readonly (readonly [at: number, CheckOutcome])[]): Verdict[] {
   let current = state;
-  return outcomes.map((outcome, index) => {
-    const at = new Date(startMs + 1000 * (fromSeconds + 30 * index));
-    const verdict = evaluate(current, { outcome, at, durationMs: 1 }, policy);
+  return checks.map(([at, outcome]) => {
+    const verdict = evaluate(current, { outcome, at: second(at), durationMs: 1 }, policy);
     current = verdict.next;
     return verdict;
   });
 }
-const after = (...outcomes: CheckOutcome[]): HealthState => check(fresh, outcomes).at(-1)!.next;
-const statuses = (...outcomes: CheckOutcome[]): string[] =>
-  check(fresh, outcomes).map(({ next }) => next.status);
+/** Checks 30 s apart, from second 0 on, and the state after the last one, at second 30 × (n − 1). */
+const after = (...outcomes: CheckOutcome[]): HealthState =>
+  run(
+    fresh,
+    outcomes.map((outcome, index) => [30 * index, outcome]),
+  ).at(-1)!.next;
 
-describe('what a server answers', () => {
-  it.each([
-    [well, 'healthy', 'ok'],
-    [sick, 'degraded', 'component_failed'],
-    [broken, 'critical', 'component_failed'],
-    [answer('degraded', 'reported_degraded', 'It says so.'), 'degraded', 'reported_degraded'],
-    [answer('critical', 'reported_critical', 'It says so.'), 'critical', 'reported_critical'],
-  ] as const)('is believed at once: $status, $reason', (outcome, status, reason) => {
-    const [verdict] = check(fresh, [outcome], 7);
-    expect(verdict).toMatchObject({
-      change: { from: 'unknown', to: status, reason },
-      recheckAfterMs: null,
-      next: { status, reason, detail: outcome.detail, since: new Date(startMs + 7_000) },
+const healthy = after(well);
+const unreachable = after(silent, silent, silent);
+const refusing = after(http503, http503, http503);
+
+describe('the table of docs/states.md: state, result, what is believed then, why, and when to look again', () => {
+  const after60 = after(well, silent, silent);
+  const rows: [string, HealthState, checks: string, string, string, number | null][] = [
+    ['unknown, an answer', fresh, '0 well', 'healthy', 'ok', null],
+    ['unknown, an answer', fresh, '0 sick', 'degraded', 'component_failed', null],
+    ['unknown, an answer', fresh, '0 broken', 'critical', 'component_failed', null],
+    ['unknown, the 1st failure', fresh, '0 silent', 'unknown', 'not_checked', 5_000],
+    ['unknown, the 3rd failure', fresh, '0 silent, 5 silent, 15 silent', 'unreachable', 'timeout', null],
+    ['healthy, its own word', healthy, '30 sick', 'degraded', 'component_failed', null],
+    ['healthy, its own word', healthy, '30 broken', 'critical', 'component_failed', null],
+    ['critical by its own word, its own word', after(broken), '30 well', 'healthy', 'ok', null],
+    ['healthy, the 1st failure', healthy, '30 silent', 'healthy', 'ok', 5_000],
+    ['healthy, the 2nd', healthy, '30 silent, 35 silent', 'healthy', 'ok', 10_000],
+    ['healthy, the 3rd', healthy, '30 http503, 35 silent, 45 silent', 'unreachable', 'timeout', null],
+    ['healthy, the 3rd', healthy, '30 silent, 35 silent, 45 http503', 'critical', 'http_503', null],
+    ['suspect, an answer', after60, '90 well', 'healthy', 'ok', null],
+    [
+      'critical by its own word, the 3rd',
+      after(broken),
+      '1 http503, 2 http503, 3 http503',
+      'critical',
+      'http_503',
+      null,
+    ],
+    ['down, another failure', unreachable, '90 silent', 'unreachable', 'timeout', null],
+    ['down without an answer, a useless one', unreachable, '90 http503', 'critical', 'http_503', null],
+    ['down with useless answers, none', refusing, '90 silent', 'unreachable', 'timeout', null],
+    ['down, the 1st answer', unreachable, '90 well', 'unreachable', 'timeout', 15_000],
+    ['down, the 2nd, too soon', unreachable, '90 well, 98 well', 'unreachable', 'timeout', 7_000],
+    ['down, the 2nd', unreachable, '90 well, 105 well', 'healthy', 'ok', null],
+    ['down, the 3rd', unreachable, '90 well, 98 well, 105 sick', 'degraded', 'component_failed', null],
+    ['recovering, a failure', unreachable, '90 well, 105 silent', 'unreachable', 'timeout', null],
+    [
+      'down, the 1st after that',
+      unreachable,
+      '90 well, 99 silent, 105 well',
+      'unreachable',
+      'timeout',
+      15_000,
+    ],
+    ['healthy, no check for 3 intervals', healthy, '90 ourFault', 'healthy', 'ok', null],
+    ['healthy, no check for longer', healthy, '91 ourFault', 'unknown', 'local_fault', null],
+    ['suspect, no check for longer', after60, '151 ourFault', 'unknown', 'local_fault', null],
+    ['down, no check for longer', unreachable, '151 ourFault', 'unknown', 'local_fault', null],
+    ['unknown after down, an answer', unreachable, '151 ourFault, 160 well', 'healthy', 'ok', null],
+    [
+      'unknown after down, a failure',
+      unreachable,
+      '151 ourFault, 160 silent',
+      'unknown',
+      'local_fault',
+      5_000,
+    ],
+    ['unknown, no check', fresh, '0 noToken', 'unknown', 'token_unreadable', null],
+  ];
+  const outcomes = { well, sick, broken, silent, http503, ourFault, noToken: notChecked('token_unreadable') };
+  const read = (checks: string) =>
+    checks.split(', ').map(text => {
+      const [at, name] = text.split(' ') as [string, keyof typeof outcomes];
+      return [Number(at), outcomes[name]] as const;
     });
-    expect(verdict!.next.lastSeenAt).toEqual(new Date(startMs + 7_000));
+
+  it.each(rows)('%s', (_name, state, checks, status, reason, recheckAfterMs) => {
+    const verdict = run(state, read(checks)).at(-1)!;
+    expect(verdict.next).toMatchObject({ status, reason });
+    expect(verdict.recheckAfterMs).toBe(recheckAfterMs);
   });
 
-  it('keeps the time of the change while nothing changes, and tells of it once', () => {
-    const verdicts = check(fresh, [well, well, sick, sick]);
-    expect(verdicts.map(({ change }) => change?.to ?? null)).toEqual(['healthy', null, 'degraded', null]);
-    expect(verdicts.at(-1)!.next.since).toEqual(new Date(startMs + 60_000));
-  });
+  it.each(['policy_denied', 'local_fault', 'token_unreadable', 'observer_fault'] as const)(
+    'a check that could not be made (%s) is never the fault of the server',
+    reason => {
+      const checks = Array.from(
+        { length: 20 },
+        (_, index) => [30 * (index + 1), notChecked(reason)] as const,
+      );
+      const verdicts = run(healthy, checks);
+      expect(verdicts.map(({ next }) => next.status)).toEqual([
+        ...Array(3).fill('healthy'),
+        ...Array(17).fill('unknown'),
+      ]);
+      expect(verdicts.filter(({ change }) => change !== null).map(({ change }) => change)).toEqual([
+        { from: 'healthy', to: 'unknown', reason },
+      ]);
+      expect(verdicts.at(-1)!.next).toMatchObject({ consecutiveFailures: 0, knownResults: 1 });
+    },
+  );
 });
 
-describe('a check that fails', () => {
-  it.each([
-    [silent, 'unreachable'],
-    [http500, 'critical'],
-  ] as const)('changes nothing until it is the third in a row: %o', (failure, down) => {
-    expect(statuses(well, failure, failure, failure)).toEqual(['healthy', 'healthy', 'healthy', down]);
-    expect(after(well, failure, failure)).toMatchObject({ reason: 'ok', consecutiveFailures: 2 });
-  });
-
-  it('is repeated after 5 s, then after 10 s, and then as scheduled', () => {
-    const verdicts = check(fresh, [well, silent, silent, silent, silent]);
-    expect(verdicts.map(verdict => verdict.recheckAfterMs)).toEqual([null, 5_000, 10_000, null, null]);
+describe('a change', () => {
+  it('is told once, with where from and why, and keeps its time while nothing changes', () => {
+    const verdicts = run(fresh, [
+      [0, well],
+      [30, well],
+      [60, sick],
+      [90, sick],
+    ]);
+    expect(verdicts.map(({ change }) => change)).toEqual([
+      { from: 'unknown', to: 'healthy', reason: 'ok' },
+      null,
+      { from: 'healthy', to: 'degraded', reason: 'component_failed' },
+      null,
+    ]);
+    expect(verdicts.at(-1)!.next).toMatchObject({ since: second(60), detail: sick.detail });
   });
 
   it('says that the server was seen only where something answered', () => {
-    expect(after(well, silent).lastSeenAt).toEqual(new Date(startMs));
-    expect(after(well, http500).lastSeenAt).toEqual(new Date(startMs + 30_000));
-  });
-
-  it('starts counting anew after a success', () => {
-    expect(statuses(well, silent, silent, well, silent, silent)).not.toContain('unreachable');
-  });
-
-  it('names the last reason of a server that is down, and follows it between silent and answering', () => {
-    expect(after(silent, silent, silent, refused)).toMatchObject({
-      status: 'unreachable',
-      reason: 'refused',
-    });
-    expect(after(silent, silent, silent, http500)).toMatchObject({ status: 'critical', reason: 'http_500' });
-  });
-
-  it('makes the server suspect at once, and the first success does not clear one that is down', () => {
-    expect(isSuspect(after(well))).toBe(false);
-    expect(isSuspect(after(well, silent))).toBe(true);
-    expect(isSuspect(after(silent, silent, silent, well))).toBe(true);
-    expect(isSuspect(after(silent, silent, silent, well, well))).toBe(false);
+    expect(after(well, silent).lastSeenAt).toEqual(second(0));
+    expect(after(well, http503).lastSeenAt).toEqual(second(30));
   });
 });
 
-describe('a server that was down', () => {
-  it('is believed again after two successes, the second asked for soon', () => {
-    const verdicts = check(after(silent, silent, silent), [well, well]);
-    expect(verdicts.map(({ next }) => next.status)).toEqual(['unreachable', 'healthy']);
-    expect(verdicts.map(({ recheckAfterMs }) => recheckAfterMs)).toEqual([5_000, null]);
+describe('suspicion', () => {
+  it('is data beside the status: from the first failure until it is down, answers, or is not known any more', () => {
+    const [first, then] = run(healthy, [
+      [30, silent],
+      [35, http503],
+    ]);
+    expect(first!.next).toMatchObject({ status: 'healthy', suspectSince: second(30) });
+    expect(then!.next).toMatchObject({ status: 'healthy', suspectSince: second(30) });
+    for (const outcome of [silent, well, ourFault]) {
+      expect(run(then!.next, [[1_000, outcome]])[0]!.next.suspectSince).toBeNull();
+    }
   });
 
-  it('stays down when the second try fails', () => {
-    expect(statuses(silent, silent, silent, well, silent).slice(2)).toEqual(Array(3).fill('unreachable'));
+  it('of being well is data too: from the first answer of a server that is down until the next result decides', () => {
+    const [first] = run(unreachable, [[90, well]]);
+    expect(first!.next).toMatchObject({ status: 'unreachable', recoveringSince: second(90) });
+    for (const outcome of [silent, well]) {
+      expect(run(first!.next, [[105, outcome]])[0]!.next.recoveringSince).toBeNull();
+    }
   });
 
-  it('differs from one that calls itself critical, which one good answer clears', () => {
-    expect(isDown(after(broken))).toBe(false);
-    expect(isDown(after(http500, http500, http500))).toBe(true);
-    expect(statuses(broken, well)).toEqual(['critical', 'healthy']);
-    expect(statuses(http500, http500, http500, well).at(-1)).toBe('critical');
-  });
-});
-
-describe('a check that we could not make', () => {
-  it('says nothing about the server', () => {
-    const [verdict] = check(after(well), [ourFault], 60);
-    expect(verdict).toEqual({ next: after(well), change: null, recheckAfterMs: null });
-  });
-
-  it('does not count between failures', () => {
-    expect(statuses(well, silent, ourFault, silent, ourFault)).toEqual(Array(5).fill('healthy'));
-  });
-
-  it('makes health unknown once the last check of our own is older than the limit', () => {
-    const known = after(well);
-    expect(check(known, [ourFault], 90)[0]!.change).toBeNull();
-    expect(check(known, [ourFault], 91)[0]!.change).toEqual({
-      from: 'healthy',
-      to: 'unknown',
-      reason: 'local_fault',
-    });
-  });
-
-  it('gives its reason to a server that was never checked, without an event', () => {
-    const [verdict] = check(fresh, [ourFault]);
-    expect(verdict).toMatchObject({
+  it('does not end by what we could not find out ourselves', () => {
+    const suspect = after(well, silent, silent);
+    expect(run(suspect, [[70, ourFault]])[0]).toEqual({
+      next: suspect,
       change: null,
-      next: { status: 'unknown', reason: 'local_fault', lastCheckedAt: null },
+      flapping: null,
+      recheckAfterMs: null,
     });
+    expect(
+      run(suspect, [
+        [70, ourFault],
+        [75, silent],
+      ]).at(-1)!.next.status,
+    ).toBe('unreachable');
+  });
+
+  it('puts a server into the lane where a time-out delays nobody well, until its breaker has closed', () => {
+    expect(isSuspect(healthy)).toBe(false);
+    expect(isSuspect(after(well, silent))).toBe(true);
+    const dead = after(silent, silent, silent, silent, silent, silent);
+    expect(isSuspect(run(dead, [[400, ourFault]])[0]!.next)).toBe(true);
+    expect(
+      isSuspect(
+        run(dead, [
+          [180, well],
+          [195, well],
+        ]).at(-1)!.next,
+      ),
+    ).toBe(false);
   });
 });
 
-it('remembers the last 21 results and no more, the newest in the lowest bit', () => {
-  expect(after(silent, well, silent).recentResults).toBe(0b101);
-  expect(after(...Array.from({ length: 40 }, () => silent)).recentResults).toBe(2 ** 21 - 1);
+it('a server that calls itself critical is not down: only failures make it so', () => {
+  expect([broken, answer('critical', 'reported_critical', null)].map(each => isDown(after(each)))).toEqual([
+    false,
+    false,
+  ]);
+  expect([unreachable, refusing].map(isDown)).toEqual([true, true]);
 });
 
-describe('whatever happens in whatever order', () => {
-  const outcomes = fc.array(
-    fc.record({
-      outcome: fc.constantFrom(well, sick, broken, silent, refused, http500, ourFault),
-      afterMs: fc.constantFrom(1, 5_000, 30_000, 100_000, 600_000),
-    }),
-    { maxLength: 80 },
-  );
+describe('a server of which no result comes at all', () => {
+  it('is unknown after three intervals, and not before', () => {
+    expect(stale(healthy, second(90), policy)).toMatchObject({ next: healthy, change: null });
+    expect(stale(healthy, second(91), policy)).toMatchObject({
+      next: { status: 'unknown', reason: 'no_result', since: second(91), lastCheckedAt: second(0) },
+      change: { from: 'healthy', to: 'unknown', reason: 'no_result' },
+    });
+  });
 
-  it('no transition is illegal and every counter tells the truth', () => {
-    fc.assert(
-      fc.property(outcomes, steps => {
-        let state = fresh;
-        let nowMs = startMs;
-        let failures = 0;
-        let successes = 0;
-        const results: number[] = [];
-        for (const { outcome, afterMs } of steps) {
-          nowMs += afterMs;
-          const { next, change } = evaluate(state, { outcome, at: new Date(nowMs), durationMs: 1 }, policy);
-          if (outcome.kind !== 'not_checked') {
-            const failed = outcome.kind === 'failed';
-            failures = failed ? failures + 1 : 0;
-            successes = failed ? 0 : successes + 1;
-            results.push(failed ? 1 : 0);
-          }
+  it('keeps the reason it is unknown for', () => {
+    expect(stale(fresh, second(1_000), policy)).toMatchObject({ next: fresh, change: null });
+  });
+});
 
-          expect(change === null).toBe(next.status === state.status);
-          if (change !== null) {
-            expect(change).toEqual({ from: state.status, to: next.status, reason: next.reason });
-            expect(next.since).toEqual(new Date(nowMs));
-          }
-          if (isDown(next) && !isDown(state)) expect(failures).toBeGreaterThanOrEqual(3);
-          if (isDown(state) && !isDown(next) && next.status !== 'unknown')
-            expect(successes).toBeGreaterThanOrEqual(2);
-          if (next.status === 'unreachable') expect(isDown(next)).toBe(true);
-          if (outcome.kind === 'not_checked' && change !== null) expect(change.to).toBe('unknown');
-          expect(next).toMatchObject({ consecutiveFailures: failures, consecutiveSuccesses: successes });
-          expect(next.recentResults).toBe(results.slice(-21).reduce((bits, bit) => bits * 2 + bit, 0));
-          state = next;
-        }
-      }),
+describe('a clock that was set back', () => {
+  it('is no reason to wait for it: results count in the order they come', () => {
+    const verdicts = run(after(well), [
+      [-3_600, silent],
+      [-3_595, silent],
+      [-3_585, silent],
+    ]);
+    expect(verdicts.map(({ next }) => next.status)).toEqual(['healthy', 'healthy', 'unreachable']);
+    const up = run(verdicts.at(-1)!.next, [
+      [-3_555, well],
+      [-7_200, well],
+      [-7_185, well],
+    ]);
+    expect(up.map(({ next }) => next.status)).toEqual(['unreachable', 'unreachable', 'healthy']);
+  });
+
+  it('leaves no time ahead of the last result, so that no age is negative', () => {
+    const [{ next }] = run(unreachable, [[-3_600, silent]]) as [Verdict];
+    expect(next).toMatchObject({ since: second(-3_600), lastCheckedAt: second(-3_600) });
+    expect(stale(next, second(-3_510), policy).change).toBeNull();
+    expect(stale(next, second(-3_509), policy).change).toMatchObject({ to: 'unknown' });
+  });
+});
+
+describe('flapping', () => {
+  const turns = (count: number, from = 0) =>
+    Array.from(
+      { length: count },
+      (_, index) => [from + 30 * index, index % 2 === 0 ? well : silent] as const,
     );
+
+  it('begins and ends with an event of its own, and is said with every change in between', () => {
+    const begun = run(fresh, turns(8));
+    const turned = begun.filter(({ flapping }) => flapping !== null);
+    expect(turned.map(({ flapping }) => flapping)).toEqual([
+      { isFlapping: true, percent: expect.closeTo(34.421, 3) },
+    ]);
+    const flapping = begun.at(-1)!.next;
+    expect(flapping).toMatchObject({ status: 'healthy', flappingSince: second(180), knownResults: 8 });
+    expect(run(flapping, [[240, sick]])[0]!.change).toMatchObject({ to: 'degraded', flapping: true });
+
+    const steady = run(
+      flapping,
+      Array.from({ length: 21 }, (_, index) => [240 + 30 * index, well] as const),
+    );
+    expect(steady.flatMap(each => each.flapping ?? [])).toEqual([
+      { isFlapping: false, percent: expect.any(Number) },
+    ]);
+    expect(steady.at(-1)!.next.flappingSince).toBeNull();
+  });
+});
+
+describe('the policy of a server', () => {
+  const of = (intervalSeconds: number, state: HealthState = fresh, at = 0) =>
+    healthPolicy(state, 1_000 * intervalSeconds, second(at), 'any');
+
+  it('follows its own interval', () => {
+    expect(of(30)).toMatchObject({ upAfterMs: 15_000, staleAfterMs: 90_000 });
+    expect(of(5)).toMatchObject({ upAfterMs: 4_500, staleAfterMs: 15_000 });
+    expect(of(3_600)).toMatchObject({ upAfterMs: 15_000, staleAfterMs: 10_800_000 });
+  });
+
+  it('waits for three of the intervals in force while the breaker slows the checks down', () => {
+    const dead = { ...unreachable, breakerOpenedAt: second(0) };
+    const dayMs = of(5, dead, 86_400).staleAfterMs;
+    expect(dayMs).toBeGreaterThanOrEqual(3 * 270_000);
+    expect(dayMs).toBeLessThanOrEqual(3 * 330_000);
   });
 });

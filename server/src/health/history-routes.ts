@@ -3,6 +3,7 @@ import { healthStatuses } from '../events/event.ts';
 import { okJson, type Route, route } from '../platform/http/route.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
+import { healthDoubts } from '../servers/server.ts';
 import { checkStatuses, currentHealth, listHealthChecks } from './history.ts';
 
 const Instant = Type.String({ format: 'date-time' });
@@ -86,6 +87,7 @@ export const healthHistoryRoutes: Route[] = [
           reason: Type.String(),
           detail: MaybeText,
           since: Instant,
+          ...healthDoubts,
           components: MaybeObject,
           last_seen_at: MaybeInstant,
           last_health_check_at: MaybeInstant,

@@ -129,6 +129,10 @@ test('the current health is what is believed, beside what the latest check found
     reason: 'not_checked',
     detail: null,
     since: '2026-11-01T00:00:00.000Z',
+    suspect_since: null,
+    recovering_since: null,
+    flapping_since: null,
+    breaker_opened_at: null,
     components: null,
     last_seen_at: null,
     last_health_check_at: null,
@@ -140,11 +144,16 @@ test('the current health is what is believed, beside what the latest check found
   await insert([check(minute(0)), check(minute(1), { status: 'unreachable', reason: 'timeout' })]);
   await database.db.tenant(organizationId).execute(sql`
     update managed_servers set health_status = 'healthy', health_reason = 'ok', components = '{"database":{}}',
-      last_seen_at = ${minute(0)}, last_health_check_at = ${minute(1)}, response_time_ms = 12
+      suspect_since = ${minute(2)}, recovering_since = ${minute(3)}, flapping_since = ${minute(4)},
+      breaker_opened_at = ${minute(5)}, last_seen_at = ${minute(0)}, last_health_check_at = ${minute(1)}, response_time_ms = 12
     where organization_id = ${organizationId} and id = ${serverId}`);
   expect(await read()).toMatchObject({
     health_status: 'healthy',
     reason: 'ok',
+    suspect_since: '2026-11-24T12:02:00.000Z',
+    recovering_since: '2026-11-24T12:03:00.000Z',
+    flapping_since: '2026-11-24T12:04:00.000Z',
+    breaker_opened_at: '2026-11-24T12:05:00.000Z',
     components: { database: {} },
     last_seen_at: '2026-11-24T12:00:00.000Z',
     last_health_check_at: '2026-11-24T12:01:00.000Z',

@@ -92,7 +92,9 @@ export async function currentHealth(db: TenantTx, serverId: ServerId): Promise<s
   const row = await db.maybeOne<{ json: string }>(sql`
     select json_build_object(
       'server_id', s.id, 'health_status', s.health_status, 'reason', s.health_reason, 'detail', s.health_detail,
-      'since', rfc3339(s.health_since), 'components', s.components, 'last_seen_at', rfc3339(s.last_seen_at),
+      'since', rfc3339(s.health_since), 'suspect_since', rfc3339(s.suspect_since),
+      'recovering_since', rfc3339(s.recovering_since), 'flapping_since', rfc3339(s.flapping_since),
+      'breaker_opened_at', rfc3339(s.breaker_opened_at), 'components', s.components, 'last_seen_at', rfc3339(s.last_seen_at),
       'last_health_check_at', rfc3339(s.last_health_check_at), 'response_time_ms', s.response_time_ms,
       'latest_check', (
         select ${checkJson} from server_health_checks c

@@ -1,10 +1,11 @@
+import { uncheckedState } from '../health/evaluate.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { PollStore } from './poll-store.ts';
 import { createEntry, type Entry, kinds, type Roster, resolveTarget, type ServerKey } from './roster.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Lease } from './slots.ts';
-import type { PolledServer } from './store.ts';
+import { isAskedLike, type PolledServer } from './store.ts';
 
 /** Keeps the roster and the schedule in step with what is stored. */
 export type Enrolment = {
@@ -74,12 +75,16 @@ export function createEnrolment(options: Options): Enrolment {
   }
 
   function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {
-    const moved = entry.server.apiUrl !== server.apiUrl || entry.server.adapter !== server.adapter;
+    const moved = !isAskedLike(entry.server, server);
     const renamed = entry.server.region !== server.region;
+    const paced =
+      entry.server.intervalMs.health !== server.intervalMs.health ||
+      entry.server.intervalMs.metrics !== server.intervalMs.metrics;
     // Our state is ahead of the stored one, except where the API started the server anew, at a time of its own.
     const restarted =
       server.state.reason === 'not_checked' && server.state.since.getTime() !== entry.knownSince.getTime();
-    const state = restarted ? server.state : entry.server.state;
+    // A result of the old address may have been written over the row that the API started anew.
+    const state = restarted ? server.state : moved ? uncheckedState(clock.now()) : entry.server.state;
     entry.knownSince = server.state.since;
     const oldOrigin = entry.origin;
     const renewed = sealedToken?.version !== entry.sealedToken?.version;
@@ -89,6 +94,7 @@ export function createEnrolment(options: Options): Enrolment {
       Object.assign(entry, resolveTarget(server, egress));
       if (oldOrigin !== '' && oldOrigin !== entry.origin) egress.forget(oldOrigin);
     }
+    if (paced) scheduler.start(entry, { healthInMs: null, metricsInMs: null });
     if (moved || renewed || restarted) for (const kind of kinds) scheduler.request(entry, kind, clock.now());
   }
 

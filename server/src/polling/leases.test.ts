@@ -4,6 +4,7 @@ import { createFakeClock } from '../../test/fakes/clock.ts';
 import { until } from '../../test/fakes/until.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { Conditions } from '../conditions/condition.ts';
+import { uncheckedState } from '../health/evaluate.ts';
 import { newId, type OrganizationId, type ServerId, type WorkerId } from '../ids.ts';
 import { sql } from '../platform/db.ts';
 import { createLog } from '../platform/log.ts';
@@ -306,15 +307,12 @@ describe('what a worker writes', () => {
     responseTimeMs: null,
     changes: [{ from: 'unknown', to: status, reason: 'ok', at }],
     state: {
+      ...uncheckedState(at),
       status,
       reason: 'ok',
-      detail: null,
-      since: at,
       lastCheckedAt: at,
       lastSeenAt: at,
-      consecutiveFailures: 0,
       consecutiveSuccesses: 1,
-      recentResults: 0,
     },
   });
   const stored = async () =>

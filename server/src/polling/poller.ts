@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { StoredEvent } from '../events/event.ts';
 import type { EventFeed } from '../events/feed.ts';
-import type { HealthPolicy } from '../health/evaluate.ts';
+import { healthIntervalMs } from '../health/breaker.ts';
 import type { JobId, ServerId } from '../ids.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
@@ -74,12 +74,6 @@ export function createPoller(options: PollerOptions): Poller {
   let rosterWork: Promise<void> = Promise.resolve();
 
   const results = createResults({ store, log, instruments, onChanges: () => feed.announce() });
-  const policy: HealthPolicy = {
-    failuresToDown: 3,
-    successesToUp: 2,
-    recheckAfterMs: [5_000, 10_000],
-    staleAfterMs: 3 * options.healthIntervalMs,
-  };
   const sight = createSight(sightPolicy(options.healthIntervalMs));
   const selfWatch = createSelfWatch({
     clock,
@@ -93,7 +87,7 @@ export function createPoller(options: PollerOptions): Poller {
     openToken: options.openToken,
     instruments,
     results,
-    policy,
+    healthIntervalMs: options.healthIntervalMs,
     sight,
     onDoubt: entry => selfWatch.onDoubt(entry),
     stats,
@@ -102,7 +96,10 @@ export function createPoller(options: PollerOptions): Poller {
   const scheduler = createScheduler({
     clock,
     instruments,
-    intervalMs: (_entry, kind) => (kind === 'health' ? options.healthIntervalMs : options.metricsIntervalMs),
+    intervalMs({ server: { state, intervalMs, id } }, kind) {
+      if (kind === 'metrics') return intervalMs.metrics ?? options.metricsIntervalMs;
+      return healthIntervalMs(state, intervalMs.health ?? options.healthIntervalMs, clock.now(), id);
+    },
     async poll(entry, kind, requestedAt) {
       try {
         if (kind === 'health') return await pollHealth(parts, entry, requestedAt);

@@ -1,5 +1,6 @@
+import { isMetricsDue } from '../health/breaker.ts';
 import type { CheckOutcome, CheckResult } from '../health/check.ts';
-import { evaluate, type HealthPolicy, isDown } from '../health/evaluate.ts';
+import { evaluate, healthPolicy, isDown, type Verdict } from '../health/evaluate.ts';
 import type { HealthCheckRow } from '../health/history.ts';
 import type { ParsedMetrics } from '../metrics/metric.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -12,6 +13,7 @@ import type { Results } from './results.ts';
 import type { Entry } from './roster.ts';
 import type { Sight } from './sight.ts';
 import type { WorkerStats } from './slots.ts';
+import { type HealthChange, isAskedLike } from './store.ts';
 
 /** Opens a sealed token for the origin it may be sent to; a reason where that fails. */
 export type OpenToken = (sealed: SealedServerToken, origin: string) => OpenedServerToken;
@@ -22,7 +24,8 @@ export type PollParts = {
   openToken: OpenToken;
   instruments: Instruments;
   results: Results;
-  policy: HealthPolicy;
+  /** Of the servers that have no interval of their own. */
+  healthIntervalMs: number;
   sight: Sight;
   /** A server that was well does not answer: whether others do should be known before it is judged. */
   onDoubt(entry: Entry): void;
@@ -46,18 +49,22 @@ export async function pollHealth(
 ): Promise<number | null> {
   const at = notBefore(parts.clock.now(), startedAfter);
   const startedMs = parts.clock.monotonicMs();
+  const { server: asked } = entry;
   const found = await withToken(parts, entry, (target, token) =>
     probeHealth(parts.egress, target, token.reveal(), deadlines),
   );
   const durationMs = parts.clock.monotonicMs() - startedMs;
-  if (entry.gone || isAborted(found)) return null;
+  // What was found at an address that is not the server's any more says nothing of it.
+  if (entry.gone || !isAskedLike(entry.server, asked) || isAborted(found)) return null;
   const outcome = unlessBlind(parts, entry, found);
   const result: CheckResult = { outcome, at, durationMs };
-  const verdict = evaluate(entry.server.state, result, parts.policy);
+  const { state, intervalMs, id } = entry.server;
+  const policy = healthPolicy(state, intervalMs.health ?? parts.healthIntervalMs, at, id);
+  const verdict = evaluate(state, result, policy);
   entry.server.state = verdict.next;
   parts.results.health(historyRow(entry, result), {
     organizationId: entry.server.organizationId,
-    id: entry.server.id,
+    id,
     name: entry.server.name,
     slot: entry.server.slot,
     epoch: entry.epoch,
@@ -66,20 +73,24 @@ export async function pollHealth(
     components: outcome.kind === 'answered' ? outcome.components : null,
     version: outcome.kind === 'answered' ? outcome.version : null,
     responseTimeMs: answeredIn(result),
-    changes: verdict.change === null ? [] : [{ ...verdict.change, at }],
+    changes: changesOf(verdict, at),
   });
   count(parts, 'health', outcome.reason, { ok: outcome.kind === 'answered', at, durationMs });
   return verdict.recheckAfterMs;
 }
 
+/** That it flaps comes first where it begins: whoever reads on knows what the change is worth. */
+const changesOf = ({ change, flapping }: Verdict, at: Date): HealthChange[] =>
+  [flapping, change].filter(each => each !== null).map(each => ({ ...each, at }));
+
 /**
- * One collection of metrics. Unless somebody asked for it, a server that is unreachable is left alone (its
- * health check is already trying), and so is one of a kind that has no metrics.
+ * One collection of metrics. Unless somebody asked for it, a server whose breaker is open or that is
+ * unreachable is left alone, and so is one of a kind that has no metrics.
  */
 export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: Date | null): Promise<void> {
   const { server } = entry;
   const hasMetrics = !('metricsUrls' in entry.target) || entry.target.metricsUrls.length > 0;
-  if (startedAfter === null && (server.state.status === 'unreachable' || !hasMetrics)) return;
+  if (startedAfter === null && !(hasMetrics && isMetricsDue(server.state))) return;
   const at = notBefore(parts.clock.now(), startedAfter);
   const startedMs = parts.clock.monotonicMs();
   const parsed = await withToken<ParsedMetrics>(parts, entry, (target, token) =>
@@ -87,7 +98,7 @@ export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: 
   );
   const durationMs = parts.clock.monotonicMs() - startedMs;
   const failure = 'kind' in parsed ? { reason: parsed.reason } : parsed.ok ? null : { reason: parsed.reason };
-  if (entry.gone || failure?.reason === 'aborted') return;
+  if (entry.gone || !isAskedLike(entry.server, server) || failure?.reason === 'aborted') return;
   const { organizationId, id } = server;
   const metrics = 'metrics' in parsed ? parsed.metrics : null;
   const reportedAt = 'metrics' in parsed ? parsed.reportedAt : null;

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { until } from '../../test/fakes/until.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
+import { uncheckedState } from '../health/evaluate.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { systemClock } from '../platform/clock.ts';
 import { type SystemDb, sql, sqlState } from '../platform/db.ts';
@@ -96,15 +97,12 @@ function healthOf(
       responseTimeMs: 1,
       changes: [],
       state: {
+        ...uncheckedState(checkedAt),
         status: 'healthy',
         reason: 'ok',
-        detail: null,
-        since: checkedAt,
         lastCheckedAt: checkedAt,
         lastSeenAt: checkedAt,
-        consecutiveFailures: 0,
         consecutiveSuccesses: 1,
-        recentResults: 0,
       },
       ...change,
     },

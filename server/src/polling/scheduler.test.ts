@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { createFakeClock } from '../../test/fakes/clock.ts';
+import { uncheckedState } from '../health/evaluate.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { createEgress } from '../platform/egress/client.ts';
 import { createEgressPolicy } from '../platform/egress/policy.ts';
@@ -40,17 +41,15 @@ function begin(servers: number, behave: Behaviour) {
         apiUrl: `https://${id}.example.com`,
         region: null,
         adapter: 'ops-center',
+        intervalMs: { health: null, metrics: null },
         lastMetricsAt: null,
         state: {
+          ...uncheckedState(start),
           status: 'healthy',
           reason: 'ok',
-          detail: null,
-          since: start,
           lastCheckedAt: start,
           lastSeenAt: start,
-          consecutiveFailures: 0,
           consecutiveSuccesses: 1,
-          recentResults: 0,
         },
       },
       1,

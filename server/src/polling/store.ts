@@ -1,7 +1,7 @@
-import type { HealthStatus } from '../events/event.ts';
+import type { EventFacts, HealthStatus } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
 import type { Component } from '../health/check.ts';
-import type { HealthState } from '../health/evaluate.ts';
+import type { FlappingChange, HealthState, StatusChange } from '../health/evaluate.ts';
 import type { JobId, OrganizationId, ServerId } from '../ids.ts';
 import type { MetricField } from '../metrics/metric.ts';
 import { type Sql, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
@@ -16,9 +16,15 @@ export type PolledServer = {
   apiUrl: string;
   region: string | null;
   adapter: AdapterName;
+  /** How far apart its polls are; null: as the installation's. */
+  intervalMs: { health: number | null; metrics: number | null };
   state: HealthState;
   lastMetricsAt: Date | null;
 };
+
+/** Whether the one is asked where and how the other is. */
+export const isAskedLike = (one: PolledServer, other: PolledServer): boolean =>
+  one.apiUrl === other.apiUrl && one.adapter === other.adapter;
 
 type Row = {
   organization_id: OrganizationId;
@@ -28,6 +34,8 @@ type Row = {
   api_url: string;
   region: string | null;
   adapter: AdapterName;
+  health_interval_seconds: number | null;
+  metrics_interval_seconds: number | null;
   health_status: HealthStatus;
   health_reason: string;
   health_detail: string | null;
@@ -37,12 +45,20 @@ type Row = {
   consecutive_failures: number;
   consecutive_successes: number;
   recent_results: number;
+  known_results: number;
+  suspect_since: Date | null;
+  recovering_since: Date | null;
+  flapping_since: Date | null;
+  breaker_opened_at: Date | null;
   last_metrics_at: Date | null;
 };
 
-const columns = sql`organization_id, id, slot, name, api_url, region, adapter, health_status, health_reason, health_detail,
-  health_since, last_seen_at, last_health_check_at, consecutive_failures, consecutive_successes, recent_results,
-  last_metrics_at`;
+const columns = sql`organization_id, id, slot, name, api_url, region, adapter, health_interval_seconds,
+  metrics_interval_seconds, health_status, health_reason, health_detail, health_since, last_seen_at,
+  last_health_check_at, consecutive_failures, consecutive_successes, recent_results, known_results, suspect_since,
+  recovering_since, flapping_since, breaker_opened_at, last_metrics_at`;
+
+const inMs = (seconds: number | null): number | null => (seconds === null ? null : 1_000 * seconds);
 
 const toServer = (row: Row): PolledServer => ({
   organizationId: row.organization_id,
@@ -52,6 +68,10 @@ const toServer = (row: Row): PolledServer => ({
   apiUrl: row.api_url,
   region: row.region,
   adapter: row.adapter,
+  intervalMs: {
+    health: inMs(row.health_interval_seconds),
+    metrics: inMs(row.metrics_interval_seconds),
+  },
   state: {
     status: row.health_status,
     reason: row.health_reason,
@@ -62,6 +82,11 @@ const toServer = (row: Row): PolledServer => ({
     consecutiveFailures: row.consecutive_failures,
     consecutiveSuccesses: row.consecutive_successes,
     recentResults: row.recent_results,
+    knownResults: row.known_results,
+    suspectSince: row.suspect_since,
+    recoveringSince: row.recovering_since,
+    flappingSince: row.flapping_since,
+    breakerOpenedAt: row.breaker_opened_at,
   },
   lastMetricsAt: row.last_metrics_at,
 });
@@ -112,8 +137,21 @@ export type HealthWrite = {
   components: Readonly<Record<string, Component>> | null;
   version: string | null;
   responseTimeMs: number | null;
-  changes: readonly { from: HealthStatus; to: HealthStatus; reason: string; at: Date }[];
+  changes: readonly HealthChange[];
 };
+
+/** What became true at `at`, in the order in which it is told. */
+export type HealthChange = (StatusChange | FlappingChange) & { at: Date };
+
+/** The event that tells of a change. */
+export function eventOf({ id, name }: HealthWrite, change: HealthChange): EventFacts {
+  if ('from' in change) {
+    const { at: _at, ...facts } = change;
+    return { type: 'server.health_changed', subject: id, data: { ...facts, name } };
+  }
+  const type = change.isFlapping ? 'server.flapping_started' : 'server.flapping_stopped';
+  return { type, subject: id, data: { name, percent: Math.round(10 * change.percent) / 10 } };
+}
 
 /**
  * Writes states and the events of their changes in one transaction. A server whose slot has been leased anew
@@ -129,6 +167,8 @@ export async function writeHealth(db: SystemDb, all: readonly HealthWrite[], at:
         health_status = w.status, health_reason = w.reason, health_detail = w.detail, health_since = w.since,
         last_seen_at = w.last_seen_at, last_health_check_at = w.checked_at, response_time_ms = w.response_time_ms,
         consecutive_failures = w.failures, consecutive_successes = w.successes, recent_results = w.recent,
+        known_results = w.known, suspect_since = w.suspect_since, recovering_since = w.recovering_since,
+        flapping_since = w.flapping_since, breaker_opened_at = w.breaker_opened_at,
         components = coalesce(w.components, s.components), version = coalesce(w.version, s.version),
         poll_epoch = w.epoch, poll_seq = w.seq
       from ${unnest([
@@ -146,20 +186,26 @@ export async function writeHealth(db: SystemDb, all: readonly HealthWrite[], at:
         ['integer', writes.map(w => w.state.consecutiveFailures)],
         ['integer', writes.map(w => w.state.consecutiveSuccesses)],
         ['integer', writes.map(w => w.state.recentResults)],
+        ['smallint', writes.map(w => w.state.knownResults)],
+        ['timestamptz', writes.map(w => w.state.suspectSince)],
+        ['timestamptz', writes.map(w => w.state.recoveringSince)],
+        ['timestamptz', writes.map(w => w.state.flappingSince)],
+        ['timestamptz', writes.map(w => w.state.breakerOpenedAt)],
         ['json', writes.map(w => (w.components === null ? null : JSON.stringify(w.components)))],
         ['text', writes.map(w => w.version)],
       ])} as w (organization_id, id, epoch, seq, status, reason, detail, since, last_seen_at, checked_at,
-                response_time_ms, failures, successes, recent, components, version)
+                response_time_ms, failures, successes, recent, known, suspect_since, recovering_since,
+                flapping_since, breaker_opened_at, components, version)
       where s.organization_id = w.organization_id and s.id = w.id and s.status = 'active'
         and (s.poll_epoch, s.poll_seq) < (w.epoch, w.seq)
       returning s.id`);
     const ids = new Set(written.map(row => row.id));
     const events = writes
       .filter(write => ids.has(write.id))
-      .flatMap(({ organizationId, id, name, changes }) =>
-        changes.map(({ from, to, reason }) => ({
-          organizationId,
-          event: { type: 'server.health_changed', subject: id, data: { from, to, reason, name } } as const,
+      .flatMap(write =>
+        write.changes.map(change => ({
+          organizationId: write.organizationId,
+          event: eventOf(write, change),
         })),
       );
     await appendForAll(tx, at, events);

@@ -33,6 +33,8 @@ export async function registerServer(
       environment: registration.environment?.trim() ?? null,
       tags: normalTags(registration.tags ?? []),
       metadata: registration.metadata ?? {},
+      healthIntervalSeconds: registration.health_interval_seconds ?? null,
+      metricsIntervalSeconds: registration.metrics_interval_seconds ?? null,
       at,
     });
     await storeServerToken(tx, context.keyring, { serverId: id, origin: url.origin, token, at });
@@ -68,7 +70,10 @@ export async function changeServer(
     if (update.region !== undefined) changes.region = update.region?.trim() ?? null;
     if (update.environment !== undefined) changes.environment = update.environment?.trim() ?? null;
     if (update.tags !== undefined) changes.tags = normalTags(update.tags);
-    if (changes.status === current.status) delete changes.status;
+    // Each of these starts the server's health anew; said again, it changes nothing.
+    for (const field of ['api_url', 'adapter', 'status'] as const) {
+      if (changes[field] === current[field]) delete changes[field];
+    }
     if (newToken !== undefined) {
       const token = new Secret(newToken);
       const stored = await storeServerToken(tx, context.keyring, {

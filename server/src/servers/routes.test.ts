@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
+import { sql } from '../platform/db.ts';
 
 let test: TestApp;
 let admin: Client;
@@ -70,6 +71,10 @@ describe('registering a server', () => {
     ['tags/0', { tags: ['x'.repeat(65)] }],
     ['metadata', { metadata: [] }],
     ['metadata/a', { metadata: { a: 'nul \u0000' } }],
+    ['health_interval_seconds', { health_interval_seconds: 4 }],
+    ['health_interval_seconds', { health_interval_seconds: 7.5 }],
+    ['metrics_interval_seconds', { metrics_interval_seconds: 86_401 }],
+    ['metrics_interval_seconds', { metrics_interval_seconds: '60' }],
     ['nonsense', { nonsense: 1 }],
   ])('refuses a wrong %s by its name', async (field, change) => {
     const answer = await admin.post('/api/v1/fleet/servers', registration(change));
@@ -172,6 +177,8 @@ describe('changing a server', () => {
       tags: ['y', 'z'],
       metadata: { rack: 7 },
       hostname: 'other.example.com',
+      health_interval_seconds: 5,
+      metrics_interval_seconds: 86_400,
     };
     let expected = server;
     for (const [field, value] of Object.entries(changes)) {
@@ -188,13 +195,12 @@ describe('changing a server', () => {
   });
 
   it('clears what may be empty with null, and refuses null elsewhere', async () => {
-    const server = await register({ description: 'd', region: 'r', environment: 'e' });
-    const cleared = await admin.patch(path(server.id), {
-      description: null,
-      region: null,
-      environment: null,
-    });
-    expect(cleared.body.server).toMatchObject({ description: null, region: null, environment: null });
+    const filled = { description: 'd', region: 'r', environment: 'e' };
+    const intervals = { health_interval_seconds: 10, metrics_interval_seconds: 20 };
+    const server = await register({ ...filled, ...intervals });
+    expect(server).toMatchObject(intervals);
+    const empty = Object.fromEntries(Object.keys({ ...filled, ...intervals }).map(field => [field, null]));
+    expect((await admin.patch(path(server.id), empty)).body.server).toMatchObject(empty);
     expect((await admin.patch(path(server.id), { name: null })).status).toBe(422);
     expect((await admin.patch(path(server.id), {})).status).toBe(422);
   });
@@ -229,6 +235,37 @@ describe('changing a server', () => {
     const resumed = await admin.patch(path(server.id), { status: 'active' });
     expect(resumed.body.server).toMatchObject({ health_status: 'unknown', health_reason: 'not_checked' });
     expect((await admin.patch(path(server.id), { status: 'gone' })).status).toBe(422);
+  });
+});
+
+describe('what is believed of a server', () => {
+  const believe = async (id: string) =>
+    test.database.db.system.execute(sql`
+      update managed_servers set health_status = 'healthy', health_reason = 'ok', suspect_since = created_at,
+        flapping_since = created_at, breaker_opened_at = created_at where id = ${id}`);
+
+  it('is shown with how firm it is', async () => {
+    const { id, created_at: at } = await register();
+    await believe(id);
+    expect((await admin.get(path(id))).body.server).toMatchObject({
+      suspect_since: at,
+      recovering_since: null,
+      flapping_since: at,
+      breaker_opened_at: at,
+    });
+  });
+
+  it('begins anew with another address or another way of asking, and with nothing else', async () => {
+    const server = await register();
+    const { id } = server;
+    const unchecked = { health_status: 'unknown', health_reason: 'not_checked', suspect_since: null };
+    for (const change of [{ api_url: `${server.api_url}/ops` }, { adapter: 'http' }]) {
+      await believe(id);
+      expect((await admin.patch(path(id), change)).body.server).toMatchObject(unchecked);
+      await believe(id);
+      expect((await admin.patch(path(id), change)).body.server).toMatchObject({ health_status: 'healthy' });
+    }
+    expect((await admin.patch(path(id), { api_token: 'renewed' })).body.server.health_status).toBe('healthy');
   });
 });
 

@@ -40,6 +40,17 @@ export const Metrics = Type.Object(
   },
 );
 
+const sinceWhen = (description: string) =>
+  nullable(Type.String({ format: 'date-time', description: `Since when ${description}` }));
+
+/** How firm a server's health is; each null where it does not apply. docs/states.md has the rules. */
+export const healthDoubts = {
+  suspect_since: sinceWhen('its checks fail without it being called down yet: that takes three.'),
+  recovering_since: sinceWhen('it answers again without being believed yet: that takes two answers.'),
+  flapping_since: sinceWhen('its checks change between success and failure all the time.'),
+  breaker_opened_at: sinceWhen('it is spared because its checks fail: no metrics, and in time fewer checks.'),
+};
+
 /** A managed server as the API shows it. Its token and everything derived from it stay inside. */
 export const Server = Type.Object(
   {
@@ -60,6 +71,7 @@ export const Server = Type.Object(
     }),
     health_detail: nullable(Text),
     health_since: Instant,
+    ...healthDoubts,
     last_seen_at: nullable(Instant),
     last_health_check_at: nullable(Instant),
     response_time_ms: nullable(Type.Integer()),
@@ -69,6 +81,12 @@ export const Server = Type.Object(
     metrics_reason: nullable(Text),
     tags: Type.Array(Text),
     metadata: Type.Record(Text, Type.Unknown()),
+    health_interval_seconds: nullable(
+      Type.Integer({ description: "Between two health checks; null: as the installation's." }),
+    ),
+    metrics_interval_seconds: nullable(
+      Type.Integer({ description: "Between two collections of metrics; null: as the installation's." }),
+    ),
     revision: Type.Integer({
       description: 'Counts configuration changes; send it as If-Match to refuse overwriting others.',
     }),
@@ -105,6 +123,12 @@ const ApiToken = Type.String({
   description: 'must be printable ASCII without spaces',
 });
 
+const IntervalSeconds = Type.Integer({
+  minimum: 5,
+  maximum: 86_400,
+  description: 'must be a whole number of seconds from 5 to 86400 (a day)',
+});
+
 export const ServerRegistration = Type.Object(
   {
     name: Name,
@@ -117,6 +141,8 @@ export const ServerRegistration = Type.Object(
     tags: Type.Optional(Tags),
     metadata: Type.Optional(Metadata),
     adapter: Type.Optional(oneOf(adapters)),
+    health_interval_seconds: Type.Optional(nullable(IntervalSeconds)),
+    metrics_interval_seconds: Type.Optional(nullable(IntervalSeconds)),
   },
   { title: 'ServerRegistration', additionalProperties: false },
 );
@@ -134,6 +160,8 @@ export const ServerUpdate = Type.Object(
     tags: Type.Optional(Tags),
     metadata: Type.Optional(Metadata),
     adapter: Type.Optional(oneOf(adapters)),
+    health_interval_seconds: Type.Optional(nullable(IntervalSeconds)),
+    metrics_interval_seconds: Type.Optional(nullable(IntervalSeconds)),
     status: Type.Optional(oneOf(serverStatuses)),
   },
   {

@@ -12,9 +12,12 @@ import { slotOf } from './server.ts';
 const serverView = sql`(select
   s.id, s.organization_id, s.name, s.description, s.hostname, s.api_url, s.adapter, s.version, s.region,
   s.environment, s.status, s.health_status, s.health_reason, s.health_detail,
-  rfc3339(s.health_since) as health_since, rfc3339(s.last_seen_at) as last_seen_at,
+  rfc3339(s.health_since) as health_since, rfc3339(s.suspect_since) as suspect_since,
+  rfc3339(s.recovering_since) as recovering_since, rfc3339(s.flapping_since) as flapping_since,
+  rfc3339(s.breaker_opened_at) as breaker_opened_at, rfc3339(s.last_seen_at) as last_seen_at,
   rfc3339(s.last_health_check_at) as last_health_check_at, s.response_time_ms, s.components, s.latest_metrics,
-  rfc3339(s.last_metrics_at) as last_metrics_at, s.metrics_reason, s.tags, s.metadata, s.revision,
+  rfc3339(s.last_metrics_at) as last_metrics_at, s.metrics_reason, s.tags, s.metadata,
+  s.health_interval_seconds, s.metrics_interval_seconds, s.revision,
   rfc3339(s.created_at) as created_at, rfc3339(s.updated_at) as updated_at)`;
 
 /** The same as one JSON value. */
@@ -35,6 +38,8 @@ export type NewServer = {
   environment: string | null;
   tags: string[];
   metadata: Record<string, unknown>;
+  healthIntervalSeconds: number | null;
+  metricsIntervalSeconds: number | null;
   at: Date;
 };
 
@@ -42,10 +47,12 @@ export type NewServer = {
 export async function insertServer(tx: TenantTx, server: NewServer): Promise<void> {
   await tx.execute(sql`
     insert into managed_servers (organization_id, id, name, description, hostname, api_url, api_token_hash, adapter,
-      region, environment, tags, metadata, slot, health_since, created_at, updated_at)
+      region, environment, tags, metadata, health_interval_seconds, metrics_interval_seconds, slot, health_since,
+      created_at, updated_at)
     values (${tx.organizationId}, ${server.id}, ${server.name}, ${server.description}, ${server.hostname},
       ${server.apiUrl}, ${server.tokenFingerprint}, ${server.adapter}, ${server.region}, ${server.environment},
-      ${JSON.stringify(server.tags)}, ${JSON.stringify(server.metadata)}, ${slotOf(server.id)},
+      ${JSON.stringify(server.tags)}, ${JSON.stringify(server.metadata)},
+      ${server.healthIntervalSeconds}, ${server.metricsIntervalSeconds}, ${slotOf(server.id)},
       ${server.at}, ${server.at}, ${server.at})`);
 }
 
@@ -166,12 +173,14 @@ export type ServerChanges = Partial<{
   environment: string | null;
   tags: string[];
   metadata: Record<string, unknown>;
+  health_interval_seconds: number | null;
+  metrics_interval_seconds: number | null;
   status: ServerStatus;
 }>;
 
 /**
- * Writes changed settings. Pausing a server also says that its health is not known any more, and resuming
- * one that it has not been checked yet: nothing stale is left to be believed.
+ * Writes changed settings. Pausing a server also says that its health is not known any more, and resuming it
+ * or asking it elsewhere or otherwise that it has not been checked yet: nothing stale is left to be believed.
  */
 export async function updateServer(
   tx: TenantTx,
@@ -185,15 +194,22 @@ export async function updateServer(
       column === 'tags' || column === 'metadata' ? sql`${JSON.stringify(value)}::jsonb` : sql`${value}`;
     assignments.push(sql`${sql.ref(column)} = ${stored}`);
   }
-  if (changes.status !== undefined) {
+  const { status, api_url: apiUrl, adapter } = changes;
+  if (status !== undefined || apiUrl !== undefined || adapter !== undefined) {
+    const newStatus = status === undefined ? sql`status` : sql`${status}`;
     assignments.push(
       sql`health_status = 'unknown'`,
-      sql`health_reason = ${changes.status === 'active' ? 'not_checked' : 'paused'}`,
+      sql`health_reason = case when ${newStatus} = 'active' then 'not_checked' else 'paused' end`,
       sql`health_detail = null`,
       sql`health_since = ${at}`,
       sql`consecutive_failures = 0`,
       sql`consecutive_successes = 0`,
       sql`recent_results = 0`,
+      sql`known_results = 0`,
+      sql`suspect_since = null`,
+      sql`recovering_since = null`,
+      sql`flapping_since = null`,
+      sql`breaker_opened_at = null`,
     );
   }
   await tx.execute(sql`

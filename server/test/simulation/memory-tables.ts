@@ -5,7 +5,7 @@ import type { OrganizationId, ServerId, WorkerId } from '../../src/ids.ts';
 import type { MetricsRow } from '../../src/metrics/store.ts';
 import type { ServerKey } from '../../src/polling/roster.ts';
 import { type Lease, leaseMs, type WorkerReport, type WorkerRow } from '../../src/polling/slots.ts';
-import type { HealthWrite, MetricsWrite, PolledServer } from '../../src/polling/store.ts';
+import { eventOf, type HealthWrite, type MetricsWrite, type PolledServer } from '../../src/polling/store.ts';
 import { slotCount } from '../../src/servers/server.ts';
 import { epochMs } from './process.ts';
 
@@ -135,7 +135,8 @@ export function createMemoryTables(nowMs: () => number) {
       return metrics.size - before;
     },
     writeHealth(writes: readonly HealthWrite[]): void {
-      for (const { organizationId, id, name, slot, epoch, seq, state, changes } of writes) {
+      for (const write of writes) {
+        const { organizationId, id, slot, epoch, seq, state } = write;
         const server = servers.get(id);
         if (server === undefined) continue;
         if (
@@ -145,13 +146,7 @@ export function createMemoryTables(nowMs: () => number) {
         )
           continue;
         Object.assign(server, { epoch, seq, state });
-        for (const { from, to, reason } of changes) {
-          append(organizationId, {
-            type: 'server.health_changed',
-            subject: id,
-            data: { from, to, reason, name },
-          });
-        }
+        for (const change of write.changes) append(organizationId, eventOf(write, change));
       }
     },
     writeMetrics(writes: readonly MetricsWrite[]): void {

@@ -1,4 +1,5 @@
 import { installation } from '../../src/events/event.ts';
+import { uncheckedState } from '../../src/health/evaluate.ts';
 import type { ServerId, WorkerId } from '../../src/ids.ts';
 import { createInstruments } from '../../src/platform/instruments.ts';
 import { Secret } from '../../src/platform/keyring.ts';
@@ -65,17 +66,8 @@ export function createWorld(options: { seed: number; servers: number; workers: n
       region: null,
       adapter: 'ops-center',
       lastMetricsAt: null,
-      state: {
-        status: 'unknown',
-        reason: 'not_checked',
-        detail: null,
-        since: new Date(epochMs),
-        lastCheckedAt: null,
-        lastSeenAt: null,
-        consecutiveFailures: 0,
-        consecutiveSuccesses: 0,
-        recentResults: 0,
-      },
+      intervalMs: { health: null, metrics: null },
+      state: uncheckedState(new Date(epochMs)),
     });
   }
   const workers: Worker[] = [];

@@ -167,6 +167,10 @@ function Control({ field, common, placeholder }: ControlProps) {
     case 'secret':
       // `new-password`: a browser must not fill in a password it knows, and does not offer to keep this one.
       return <input {...common} type="password" autoComplete="new-password" className="input font-mono" />;
+    case 'whole_number':
+      return (
+        <input {...common} type="text" inputMode="numeric" autoComplete="off" placeholder={placeholder} />
+      );
     case 'list':
     case 'text':
       return (

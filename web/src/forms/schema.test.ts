@@ -26,6 +26,8 @@ describe('the fields of the registration', () => {
       ['tags', 'list'],
       ['metadata', 'json'],
       ['adapter', 'choice'],
+      ['health_interval_seconds', 'whole_number'],
+      ['metrics_interval_seconds', 'whole_number'],
     ]);
   });
 
@@ -40,6 +42,8 @@ describe('the fields of the registration', () => {
       'description',
       'region',
       'environment',
+      'health_interval_seconds',
+      'metrics_interval_seconds',
     ]);
   });
 });
@@ -59,6 +63,13 @@ describe('validation', () => {
     expect(errorOf('region', 'r'.repeat(101))).toBe('Region must be 1 to 100 characters on one line');
     expect(errorOf('metadata', '[1]')).toMatch(/^Metadata must be a JSON object/);
     expect(errorOf('metadata', '{')).toMatch(/^Metadata must be a JSON object/);
+  });
+
+  test('takes whole numbers within their limits', () => {
+    const errorsOf = (texts: string[]) => texts.map(text => errorOf('health_interval_seconds', text));
+    expect(errorsOf(['', '5', ' 30 ', '86400'])).toEqual([undefined, undefined, undefined, undefined]);
+    const message = 'Health interval seconds must be a whole number of seconds from 5 to 86400 (a day)';
+    expect(errorsOf(['4', '86401', '7.5', 'ten', '1e3'])).toEqual(Array(5).fill(message));
   });
 
   test('looks into lists: how many, and each of them', () => {
@@ -81,17 +92,25 @@ describe('validation', () => {
 
 test('a new body has what was filled in, typed', () => {
   expect(
-    requestBodyOf(fields, { ...valid, tags: ' a,, b ', metadata: '{"rack": 4}', description: ' ' }),
+    requestBodyOf(fields, {
+      ...valid,
+      tags: ' a,, b ',
+      metadata: '{"rack": 4}',
+      description: ' ',
+      health_interval_seconds: ' 10 ',
+    }),
   ).toEqual({
     ...valid,
     tags: ['a', 'b'],
     metadata: { rack: 4 },
+    health_interval_seconds: 10,
   });
 });
 
 describe('a change', () => {
   const updateFields = fieldsOf(serverUpdate);
-  const server = { ...valid, region: 'eu', tags: ['a'], metadata: {}, adapter: 'http', status: 'active' };
+  const facts = { region: 'eu', tags: ['a'], metadata: {}, adapter: 'http', status: 'active' };
+  const server = { ...valid, ...facts, health_interval_seconds: 10, metrics_interval_seconds: null };
   const before = valuesOf(updateFields, server);
 
   test('starts from what is there, but for the secret', () => {
@@ -100,9 +119,12 @@ describe('a change', () => {
 
   test('has only what differs; emptied is null or an empty list', () => {
     expect(changesOf(updateFields, before, before)).toEqual({});
-    expect(
-      changesOf(updateFields, before, { ...before, region: '', tags: '', status: 'maintenance' }),
-    ).toEqual({
+    expect(before).toMatchObject({ health_interval_seconds: '10', metrics_interval_seconds: '' });
+    const after = { ...before, region: '', tags: '', status: 'maintenance' };
+    const intervals = { health_interval_seconds: '', metrics_interval_seconds: '20' };
+    expect(changesOf(updateFields, before, { ...after, ...intervals })).toEqual({
+      health_interval_seconds: null,
+      metrics_interval_seconds: 20,
       region: null,
       tags: [],
       status: 'maintenance',

@@ -6,6 +6,8 @@ export type JsonSchema = {
   minLength?: number;
   maxLength?: number;
   pattern?: string;
+  minimum?: number;
+  maximum?: number;
   maxItems?: number;
   maxProperties?: number;
   items?: JsonSchema;
@@ -14,7 +16,7 @@ export type JsonSchema = {
   required?: readonly string[];
 };
 
-export type FieldKind = 'text' | 'long_text' | 'secret' | 'choice' | 'list' | 'json';
+export type FieldKind = 'text' | 'long_text' | 'secret' | 'choice' | 'list' | 'json' | 'whole_number';
 
 export type Field = {
   name: string;
@@ -52,6 +54,7 @@ export function fieldsOf(schema: JsonSchema): Field[] {
 function kindOf(name: string, schema: JsonSchema): FieldKind {
   if (schema.type === 'array') return 'list';
   if (schema.type === 'object') return 'json';
+  if (schema.type === 'integer') return 'whole_number';
   if (schema.enum !== undefined) return 'choice';
   // JSON Schema has no word for what must not be shown; the API's own names do.
   if (/_(token|secret|password)$/.test(name)) return 'secret';
@@ -88,6 +91,8 @@ function check({ kind, isRequired, schema }: Field, text: string): string | null
     }
     case 'json':
       return checkObject(schema, text);
+    case 'whole_number':
+      return checkWholeNumber(schema, text);
     case 'text':
     case 'long_text':
     case 'secret':
@@ -106,6 +111,12 @@ function checkText(schema: JsonSchema, text: string): string | null {
   return length > maxLength
     ? `must have at most ${maxLength} characters`
     : `must have at least ${minLength} characters`;
+}
+
+function checkWholeNumber({ minimum, maximum, description }: JsonSchema, text: string): string | null {
+  const value = Number(text);
+  const isInside = value >= (minimum ?? value) && value <= (maximum ?? value);
+  return /^-?\d+$/.test(text) && isInside ? null : (description ?? 'must be a whole number');
 }
 
 function checkObject({ maxProperties }: JsonSchema, text: string): string | null {
@@ -149,7 +160,8 @@ function valueOf({ kind, isNullable }: Field, text: string): unknown {
   const trimmed = text.trim();
   if (kind === 'list') return listOf(trimmed);
   if (kind === 'json') return trimmed === '' ? {} : JSON.parse(trimmed);
-  return trimmed === '' && isNullable ? null : trimmed;
+  if (trimmed === '' && isNullable) return null;
+  return kind === 'whole_number' ? Number(trimmed) : trimmed;
 }
 
 /** A thing of the API as its form shows it. Secrets are not there to be shown. */

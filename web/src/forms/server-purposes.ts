@@ -16,5 +16,13 @@ export const serverPurposes: Readonly<Record<string, Purpose>> = {
   adapter: {
     text: 'How it is asked: opsfleet’s own contract, Prometheus node_exporter, or any HTTP address.',
   },
+  health_interval_seconds: {
+    text: 'Seconds between two health checks. Left empty, it is as for all servers.',
+    placeholder: '30',
+  },
+  metrics_interval_seconds: {
+    text: 'Seconds between two collections of metrics. Left empty, it is as for all servers.',
+    placeholder: '60',
+  },
   status: { text: 'Only active servers are checked.' },
 };

@@ -1,0 +1,159 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { createFakeClock, type FakeClock } from '../../test/fakes/clock.ts';
+import { uncheckedState } from '../health/evaluate.ts';
+import type { OrganizationId, ServerId } from '../ids.ts';
+import {
+  createEgress,
+  type Egress,
+  type EgressFailure,
+  type EgressReply,
+} from '../platform/egress/client.ts';
+import { createEgressPolicy } from '../platform/egress/policy.ts';
+import { createInstruments } from '../platform/instruments.ts';
+import { Secret } from '../platform/keyring.ts';
+import type { SealedServerToken } from '../secrets/secrets.ts';
+import { type PollParts, pollHealth, pollMetrics } from './polls.ts';
+import { createEntry, type Entry } from './roster.ts';
+import { createSight, sightPolicy } from './sight.ts';
+import type { HealthWrite, PolledServer } from './store.ts';
+
+const start = new Date('2026-11-01T00:00:00Z');
+const counts = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
+
+let clock: FakeClock;
+let parts: PollParts;
+let entry: Entry;
+/** What it was asked, and what was handed over to be stored. */
+let paths: string[];
+let written: HealthWrite[];
+let collected: number;
+/** Answers what was asked last. */
+let answer: (reply: EgressReply | EgressFailure) => void;
+
+const reply: EgressReply = {
+  ok: true,
+  status: 503,
+  headers: {},
+  body: Buffer.from(''),
+  durationMs: 1,
+  remoteAddress: '192.0.2.1',
+};
+const localFault: EgressFailure = { ok: false, reason: 'local_fault', detail: 'No sockets.', durationMs: 1 };
+
+beforeEach(() => {
+  clock = createFakeClock(start);
+  [paths, written, collected] = [[], [], 0];
+  const egress: Egress = {
+    ...createEgress({ policy: createEgressPolicy({ purpose: 'poll' }), clock, keepAliveMs: 1 }),
+    get({ url }) {
+      paths.push(url.href);
+      return new Promise(resolve => {
+        answer = resolve;
+      });
+    },
+  };
+  parts = {
+    clock,
+    egress,
+    openToken: () => ({ ok: true, token: new Secret('a-token') }),
+    instruments: createInstruments(),
+    results: {
+      health: (_row, write) => written.push(write),
+      metrics: () => {
+        collected += 1;
+      },
+      flush: () => Promise.resolve(),
+      waiting: () => 0,
+    },
+    healthIntervalMs: 30_000,
+    sight: createSight(sightPolicy(30_000)),
+    onDoubt: () => undefined,
+    stats: { health: { ...counts }, metrics: { ...counts, valuesCollected: 0 } },
+    nextSeq: () => written.length + 1,
+  };
+  const server: PolledServer = {
+    organizationId: '019e0000-0000-7000-8000-000000000000' as OrganizationId,
+    id: '019e0000-0000-7000-8000-000000000001' as ServerId,
+    slot: 1,
+    name: 'web-1',
+    apiUrl: 'https://web-1.example.com',
+    region: null,
+    adapter: 'ops-center',
+    intervalMs: { health: null, metrics: null },
+    state: { ...uncheckedState(start), status: 'healthy', reason: 'ok', lastCheckedAt: start },
+    lastMetricsAt: null,
+  };
+  // What is in it does not matter: opening it is another part's work.
+  entry = createEntry(server, 1, {} as SealedServerToken, egress);
+});
+
+describe('a health check', () => {
+  it('is judged by the interval of its server', async () => {
+    for (const [intervalMs, status] of [
+      [null, 'healthy'],
+      [5_000, 'unknown'],
+    ] as const) {
+      entry.server.intervalMs = { health: intervalMs, metrics: null };
+      clock.stall(16_000);
+      const done = pollHealth(parts, entry, null);
+      answer(localFault);
+      await done;
+      expect(written.at(-1)!.state.status).toBe(status);
+    }
+  });
+
+  it('of an address that the server has left meanwhile says nothing of the server', async () => {
+    const done = pollHealth(parts, entry, null);
+    const moved = { ...entry.server, apiUrl: 'https://elsewhere.example.com' };
+    entry.server = moved;
+    answer(reply);
+    expect(await done).toBeNull();
+    expect([written, entry.server]).toEqual([[], moved]);
+  });
+
+  it('counts although something else of its server was changed meanwhile', async () => {
+    const done = pollHealth(parts, entry, null);
+    entry.server = { ...entry.server, name: 'renamed' };
+    answer(reply);
+    await done;
+    expect(written).toMatchObject([{ name: 'renamed', state: { consecutiveFailures: 1 } }]);
+  });
+
+  it('hands over what has changed, that it flaps first', async () => {
+    // More change than 30 %, of which nothing has been said yet.
+    const recent = { recentResults: 0b1010_1010_1011, knownResults: 21, consecutiveFailures: 2 };
+    entry.server.state = { ...entry.server.state, ...recent, flappingSince: null };
+    const done = pollHealth(parts, entry, null);
+    answer(reply);
+    await done;
+    expect(written[0]!.changes).toEqual([
+      { isFlapping: true, percent: expect.any(Number), at: start },
+      { from: 'healthy', to: 'critical', reason: 'http_503', flapping: true, at: start },
+    ]);
+  });
+});
+
+describe('a collection of metrics', () => {
+  const collect = async (asked: Date | null): Promise<void> => {
+    const done = pollMetrics(parts, entry, asked);
+    if (paths.length > 0) answer(reply);
+    await done;
+  };
+
+  it.each([
+    ['well', {}, 1],
+    ['unreachable', { status: 'unreachable' }, 0],
+    ['critical, but reachable', { status: 'critical' }, 1],
+    ['spared', { status: 'critical', breakerOpenedAt: start }, 0],
+  ] as const)('of a server that is %s', async (_name, state, expected) => {
+    entry.server.state = { ...entry.server.state, ...state };
+    await collect(null);
+    expect([paths.length, collected]).toEqual([expected, expected]);
+  });
+
+  it('is made wherever somebody asks for it', async () => {
+    entry.server.state = { ...entry.server.state, status: 'unreachable', breakerOpenedAt: start };
+    await collect(start);
+    expect(collected).toBe(1);
+  });
+});
