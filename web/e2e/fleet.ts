@@ -20,6 +20,8 @@ type ServerState = {
   health_status: string;
   health_reason: string;
   health_detail: string | null;
+  suspect_since: Date | null;
+  flapping_since: Date | null;
   response_time_ms: number;
   latest_metrics: Record<string, number>;
   components: Record<string, unknown>;
@@ -137,7 +139,7 @@ export async function seedFleet(fleet: Fleet): Promise<Record<string, string>> {
       health_detail: detailOf(state),
       last_health_check_at: new Date(Date.now() - 8_000),
       ...(isSilent
-        ? {}
+        ? { flapping_since: new Date(Date.now() - 600_000) }
         : {
             response_time_ms: 42,
             latest_metrics: { cpu_percent: 41.5, memory_percent: 63.2, disk_percent: 71.5 },

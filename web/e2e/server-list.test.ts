@@ -9,6 +9,8 @@ describe('the list', () => {
     await row(page, 'api-2').getByText('Critical').waitFor();
     expect(await row(page, 'api-2').innerText()).toContain('database: connection refused');
     expect(await row(page, 'edge-1').innerText()).toContain('Unreachable');
+    expect(await row(page, 'edge-1').getByText('Flapping').count()).toBe(1);
+    expect(await row(page, 'api-2').getByText('Flapping').count()).toBe(0);
     expect(await row(page, 'edge-1').getByText('no data').count()).toBe(4);
     expect(await page.title()).toBe('(3) Servers · opsfleet');
   });

@@ -40,6 +40,37 @@ describe('a server', () => {
     await page.getByText('Everything it reports is well').waitFor();
   });
 
+  test('says how firm its state is, and only while it is not', async () => {
+    const { fleet, ids } = dashboard();
+    const page = await signedIn(`/servers/${ids['db-1']}`);
+    await heading(page, 'db-1').waitFor();
+    const doubt = page.getByText('Its last check failed. It is called down when three in a row have.');
+    expect(await doubt.count()).toBe(0);
+    await fleet.set(ids['db-1']!, { suspect_since: new Date() });
+    await doubt.waitFor();
+    await fleet.set(ids['db-1']!, { suspect_since: null });
+    await doubt.waitFor({ state: 'detached' });
+  });
+
+  test('is asked at an interval of its own, until that is cleared', async () => {
+    const id = await dashboard().fleet.register({ name: 'own-1', health_interval_seconds: 10 });
+    const page = await signedIn(`/servers/${id}`);
+    await page.getByText('health 10 s').waitFor();
+    const dialog = page.getByRole('dialog', { name: 'Edit own-1' });
+    const edit = async (label: string, value: string): Promise<void> => {
+      await page.getByRole('button', { name: 'Edit' }).click();
+      await dialog.getByLabel(label).fill(value);
+      await dialog.getByRole('button', { name: 'Save the changes' }).click();
+    };
+    await edit('Metrics interval seconds', '4');
+    await dialog.getByText('must be a whole number of seconds from 5 to 86400 (a day)').waitFor();
+    await dialog.getByLabel('Metrics interval seconds').fill('20');
+    await dialog.getByRole('button', { name: 'Save the changes' }).click();
+    await page.getByText('health 10 s, metrics 20 s').waitFor();
+    await edit('Health interval seconds', '');
+    await page.getByText('metrics 20 s', { exact: true }).waitFor();
+  });
+
   test('is edited; what somebody else changed meanwhile is not overwritten', async () => {
     const id = await dashboard().fleet.register({ name: 'edited-1' });
     const page = await signedIn(`/servers/${id}`);

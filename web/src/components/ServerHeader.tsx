@@ -6,6 +6,7 @@ import { api } from '../api.ts';
 import { DeleteServer } from '../forms/DeleteServer.tsx';
 import { EditServer } from '../forms/EditServer.tsx';
 import { formatDuration, formatInstant } from '../lib/dates.ts';
+import { doubtsOf } from '../lib/doubts.ts';
 import { explainReason } from '../lib/reasons.ts';
 import { formatMilliseconds } from '../lib/units.ts';
 import { Button } from '../ui/Button.tsx';
@@ -41,6 +42,7 @@ export function ServerHeader({ server }: { server: Server }) {
             </output>{' '}
             <Since since={server.health_since} />
             <p className="text-muted wrap-anywhere">{whyOf(server)}</p>
+            <Doubts server={server} />
           </div>
         </div>
         <Actions server={server} />
@@ -63,6 +65,17 @@ function whyOf(server: Server): string {
   return server.health_detail === null ? `${sentence}.` : `${sentence}: ${server.health_detail}`;
 }
 
+/** What keeps that from being firm, each with what it means and since when. */
+function Doubts({ server }: { server: Server }) {
+  return doubtsOf(server).map(({ word, sentence, since }) => (
+    <p key={word} className="mt-1 flex flex-wrap items-center gap-x-2 text-muted">
+      <span className="tag">{word}</span>
+      <Since since={since} />
+      <span>{sentence}</span>
+    </p>
+  ));
+}
+
 function Since({ since }: { since: string }) {
   const text = useEverySecond(now => formatDuration(now.getTime() - new Date(since).getTime()));
   return (
@@ -77,6 +90,7 @@ function Since({ since }: { since: string }) {
 
 function Facts({ server }: { server: Server }) {
   const { region, environment, tags } = server;
+  const { health_interval_seconds: health, metrics_interval_seconds: metrics } = server;
   return (
     <dl className="mt-4 grid grid-cols-2 gap-x-6 gap-y-3 sm:grid-cols-3 lg:grid-cols-4 xl:grid-cols-8">
       <Fact name="Address" wide>
@@ -107,6 +121,13 @@ function Facts({ server }: { server: Server }) {
       <Fact name="Response time">
         {server.response_time_ms === null ? <NoData /> : formatMilliseconds(server.response_time_ms)}
       </Fact>
+      {health === null && metrics === null ? null : (
+        <Fact name="Own intervals" wide>
+          {[health === null ? '' : `health ${health} s`, metrics === null ? '' : `metrics ${metrics} s`]
+            .filter(Boolean)
+            .join(', ')}
+        </Fact>
+      )}
       <Fact name="Tags">
         {tags.length === 0 ? (
           <NoData label="none" />

@@ -1,6 +1,7 @@
 import type { Server } from '@opsfleet/sdk';
 import { Link } from '@tanstack/react-router';
 import { memo } from 'react';
+import { doubtsOf } from '../lib/doubts.ts';
 import { explainReason } from '../lib/reasons.ts';
 import { formatMilliseconds } from '../lib/units.ts';
 import { useLatest } from '../live.ts';
@@ -12,7 +13,7 @@ import { Percent } from './Percent.tsx';
 
 // Less room shows fewer columns; the server's own page has them all.
 const columns = [
-  { name: 'Status', className: 'w-[24%] lg:w-[21%]' },
+  { name: 'Status', className: 'w-[24%] lg:w-[22%]' },
   { name: 'Name', className: '' },
   { name: 'Region, environment', className: 'w-[14%] max-xl:hidden' },
   { name: 'CPU', className: 'w-[9%]' },
@@ -87,7 +88,7 @@ export const ServerRow = memo(function ServerRow({
   );
 });
 
-/** State, and below it why, where that is worth a line. */
+/** State, how firm it is where it is not, and below it why, where that is worth a line. */
 export function Status({ server, isDeleted }: { server: Server; isDeleted: boolean }) {
   const state = displayState(server);
   const why = isDeleted
@@ -95,9 +96,17 @@ export function Status({ server, isDeleted }: { server: Server; isDeleted: boole
     : isProblem(state) || state === 'unknown'
       ? (server.health_detail ?? explainReason(server.health_reason))
       : null;
+  const doubt = isDeleted ? undefined : doubtsOf(server)[0];
   return (
     <>
-      <HealthBadge state={state} />
+      <span className="flex min-w-0 items-center gap-1.5">
+        <HealthBadge state={state} />
+        {doubt === undefined ? null : (
+          <span className="tag min-w-0 truncate" title={doubt.sentence}>
+            {doubt.word}
+          </span>
+        )}
+      </span>
       {why === null ? null : (
         <span className="block truncate text-xs text-muted" title={why}>
           {why}

@@ -20,9 +20,10 @@ const sentences: Readonly<Record<string, string>> = {
   too_large: 'Its answer is larger than the limit',
   policy_denied: 'The egress policy forbids this address',
   local_fault: 'The control plane itself could not check',
-  observer_fault: 'Many unrelated servers did not answer at once: the fault is ours',
   token_unreadable: 'Its stored token cannot be decrypted',
   aborted: 'The check was stopped half-way',
+  observer_fault: 'Many servers failed at once, so the fault is taken to be the control plane’s',
+  no_result: 'No check of it has come back for three intervals',
 };
 
 /** A reason of the API in plain words. One this version does not know is shown as it is named. */
