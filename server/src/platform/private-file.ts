@@ -88,7 +88,7 @@ async function writeDurably(path: string, text: string): Promise<void> {
 }
 
 /** A new name survives a power cut only once its directory is on disk too. */
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(path, 'r');
   try {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { StartupError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { ProcessLock } from '../process-lock.ts';
 import { findBundle, installBinaries, removeOtherBinaries } from './binaries.ts';
 import {
   applicationDatabase,
@@ -14,7 +15,7 @@ import {
 import { withSuperuser } from './connection.ts';
 import { type DataDir, makeSocketDir, openDataDir } from './data-dir.ts';
 import { errorCode } from './files.ts';
-import { acquireInstanceLock, type InstanceLock } from './instance-lock.ts';
+import { acquireInstanceLock } from './instance-lock.ts';
 import { launchPostmaster } from './launch.ts';
 import { assertReachable, chooseOwner, type Owner } from './owner.ts';
 import { type ExitInfo, findPostmaster, type Postmaster, stopPostmaster } from './postmaster.ts';
@@ -144,7 +145,7 @@ async function answers(postmaster: Postmaster, log: Log): Promise<boolean> {
 
 function supervise(
   postmaster: Postmaster,
-  options: { version: string; adopted: boolean; lock: InstanceLock; clock: Clock; log: Log },
+  options: { version: string; adopted: boolean; lock: ProcessLock; clock: Clock; log: Log },
 ): EmbeddedPostgres {
   const listeners: ((info: ExitInfo) => void)[] = [];
   let unasked: ExitInfo | undefined;
