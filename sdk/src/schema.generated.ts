@@ -736,6 +736,7 @@ export interface components {
             slots_leased: number;
             /** @description The worst worker: 99 % of its last polls started no later. */
             lateness_p99_seconds: number;
+            spooled: components["schemas"]["SpooledStatus"];
         };
         /** Problem */
         Problem: {
@@ -936,6 +937,19 @@ export interface components {
         SignIn: {
             link?: string;
             token?: string;
+        };
+        /** SpooledStatus */
+        SpooledStatus: {
+            /** @description Disk that results wait on for the database. */
+            bytes: number;
+            /** @description Batches of results that wait. */
+            records: number;
+            /** @description The worst worker: none has waited for longer. */
+            oldest_age_seconds: number;
+            /** @description Results lost because neither disk nor memory had room. */
+            results_refused: number;
+            /** @description Times that what was on disk could not be read back. */
+            corrupt: number;
         };
         /** TokenCreate */
         TokenCreate: {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createAuthenticator } from './auth/authenticate.ts';
 import type { Settings } from './config.ts';
@@ -20,9 +21,12 @@ import { createKeyring, type Keyring, type MasterKeys } from './platform/keyring
 import type { Log } from './platform/log.ts';
 import { migrate, readMigrations } from './platform/migrate.ts';
 import { runLoop } from './platform/runtime/loop.ts';
+import { openSpool, type Spool } from './platform/spool.ts';
+import { claimSpoolDirectory, spoolFilesOf } from './platform/spool-directory.ts';
 import { stepDown } from './platform/step-down.ts';
 import { createPollStore } from './polling/poll-store.ts';
 import { createPoller, type Poller } from './polling/poller.ts';
+import { resultQueues } from './polling/results.ts';
 import type { WorkerRow } from './polling/slots.ts';
 import { ensurePartitions } from './retention/maintain.ts';
 import { partitionedTables } from './retention/partitions.ts';
@@ -150,6 +154,7 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
       store: createPollStore(db.system, clock),
       openToken: (sealed, origin) => openServerToken(context.keyring, sealed, origin),
       worker: workerOf(options),
+      spool: await openWorkerSpool(options, stops),
     });
     await poller.start();
     stops.push(poller.stop);
@@ -186,6 +191,19 @@ async function openKeyring(db: Database, { masterKeys, log }: AppOptions): Promi
   const rewrapped = await rewrapDataKeys(db.system, keyring);
   if (rewrapped.failed > 0) log.error(rewrapped, 'data keys could not be moved to the newest master key');
   return keyring;
+}
+
+/** Where results wait while the database is away, with what earlier processes of this data directory left. */
+async function openWorkerSpool({ settings, clock, log }: AppOptions, stops: Stops): Promise<Spool> {
+  const directory = await claimSpoolDirectory(join(settings.dataDir, 'spool'));
+  stops.push(async () => directory.release());
+  return openSpool({
+    files: spoolFilesOf(directory.path),
+    queues: resultQueues,
+    limitBytes: settings.spoolLimitBytes,
+    now: () => clock.now(),
+    log,
+  });
 }
 
 function workerOf({ clock, workerName, instance }: AppOptions): WorkerRow {

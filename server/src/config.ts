@@ -19,6 +19,7 @@ export type Settings = {
   egressAllow: readonly string[];
   healthIntervalMs: number;
   metricsIntervalMs: number;
+  spoolLimitBytes: number;
   rateLimitPerMinute: number;
   logLevel: string;
 };
@@ -58,7 +59,8 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
   dataDir: {
     variable: 'OPSFLEET_DATA_DIR',
     fallback: '`/var/lib/opsfleet` as root, else `$XDG_DATA_HOME/opsfleet`',
-    meaning: 'The embedded database, the generated keys and the local agent live here.',
+    meaning:
+      'The embedded database, the generated keys, the local agent and results that wait for a database live here.',
     parse: text => resolve(text ?? ''),
   },
   databaseUrl: {
@@ -126,6 +128,13 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
     fallback: '60',
     meaning: 'Seconds between two metrics collections of a server; fractions allowed.',
     parse: (text, refuse) => seconds(text ?? '60', refuse),
+  },
+  spoolLimitBytes: {
+    variable: 'OPSFLEET_SPOOL_LIMIT',
+    fallback: '1024',
+    meaning:
+      'MiB of the data directory that results of one worker may wait on while the database is away. Beyond it, newer ones wait in memory.',
+    parse: (text, refuse) => integer(text ?? '1024', 1, 1_048_576, refuse) * 1024 * 1024,
   },
   rateLimitPerMinute: {
     variable: 'OPSFLEET_RATE_LIMIT',

@@ -40,6 +40,7 @@ describe('reading settings', () => {
       egressAllow: [],
       healthIntervalMs: 30_000,
       metricsIntervalMs: 60_000,
+      spoolLimitBytes: 1024 * 1024 * 1024,
       rateLimitPerMinute: 1_200,
       logLevel: 'warn',
     });
@@ -76,6 +77,7 @@ describe('reading settings', () => {
   it.each([
     ['OPSFLEET_PORT', '65536', 'must be a whole number from 0 to 65535'],
     ['OPSFLEET_PORT', '1e3', 'must be a whole number from 0 to 65535'],
+    ['OPSFLEET_SPOOL_LIMIT', '0', 'must be a whole number from 1 to 1048576'],
     ['OPSFLEET_RATE_LIMIT', '-1', 'must be a whole number from 0 to 10000000'],
     ['FLEET_HEALTH_INTERVAL', '0', 'must be seconds from 0.1 to 86400'],
     ['FLEET_METRICS_INTERVAL', '1m', 'must be seconds from 0.1 to 86400'],

@@ -234,6 +234,16 @@ export function isPassingFailure(error: unknown): boolean {
   return state === null ? isConnectionFailure(error) : passing.test(state);
 }
 
+/**
+ * Whether the values are at fault, so that the same statement works without them. Any other failure, such as a
+ * missing right, table or column, would meet every statement, and is no reason to give anything up.
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html: data exceptions, integrity constraints, program limits.
+ */
+export function isFaultOfValues(error: unknown): boolean {
+  const state = sqlState(error);
+  return state === null ? !isPassingFailure(error) : /^(22|23|54)/.test(state);
+}
+
 function isConnectionFailure(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return /^(08|57P0[1-5]$|25006$)/.test(error.code ?? '');
   if (!(error instanceof Error)) return false;

@@ -68,7 +68,7 @@ export function createInstruments() {
     }),
     waiting: new Gauge({
       name: 'opsfleet_results_waiting',
-      help: 'Results not stored yet.',
+      help: 'Results in memory that are not stored yet.',
       registers,
     }),
     quarantined: new Counter({
@@ -79,8 +79,34 @@ export function createInstruments() {
     }),
     overflowed: new Counter({
       name: 'opsfleet_results_overflowed_total',
-      help: 'Results lost because the database was away for longer than memory could hold them.',
+      help: 'Results lost because the database was away for longer than disk and memory could hold them.',
       labelNames: ['queue'] as const,
+      registers,
+    }),
+    unreadable: new Counter({
+      name: 'opsfleet_spool_unreadable_total',
+      help: 'Batches lost because what came back from disk was not what this version writes.',
+      labelNames: ['queue'] as const,
+      registers,
+    }),
+    spoolBytes: new Gauge({
+      name: 'opsfleet_spool_bytes',
+      help: 'Disk that results wait on for the database.',
+      registers,
+    }),
+    spoolRecords: new Gauge({
+      name: 'opsfleet_spool_records',
+      help: 'Batches of results that wait on disk for the database.',
+      registers,
+    }),
+    spoolAge: new Gauge({
+      name: 'opsfleet_spool_oldest_age_seconds',
+      help: 'How long the oldest results have waited on disk, at most; 0 where none do.',
+      registers,
+    }),
+    spoolCorrupt: new Gauge({
+      name: 'opsfleet_spool_corrupt',
+      help: 'Times that spooled results could not be read back since this process started; some were lost each time.',
       registers,
     }),
     streams: new Gauge({ name: 'opsfleet_live_streams', help: 'Open live streams.', registers }),

@@ -206,16 +206,22 @@ function createQueue(shared: Shared, name: string, segments: Segment[], firstNum
     }
   }
 
+  async function drop(): Promise<void> {
+    const segment = segments[0];
+    if (segment === undefined) return;
+    reading ??= { records: await load(segment), next: 0 };
+    // Where the oldest is among those that cannot be read back, it is gone already.
+    if (reading.next < reading.records.length) {
+      waiting -= 1;
+      reading.next += 1;
+    }
+    if (reading.next >= reading.records.length) await finish(segment);
+  }
+
   return {
     append: records => inTurn(() => append(records)),
     peek: () => inTurn(peek),
-    drop: () =>
-      inTurn(async () => {
-        if ((await peek()) === null) return;
-        waiting -= 1;
-        reading!.next += 1;
-        if (reading!.next === reading!.records.length) await finish(segments[0]!);
-      }),
+    drop: () => inTurn(drop),
     records: () => waiting,
   };
 }

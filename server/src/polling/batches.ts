@@ -1,37 +1,81 @@
-import { isPassingFailure } from '../platform/db.ts';
+import { isFaultOfValues } from '../platform/db.ts';
+import type { SpoolQueue } from '../platform/spool.ts';
 
 /**
- * A queue whose items reach the database in batches, in order, and stay until it has them. `flush` writes
- * until nothing waits; where the database is away it throws and everything waits for the next call.
+ * A queue whose items reach the database in batches, in order, and stay until it has them: on disk first, then
+ * in memory.
  */
 export type Batches<T> = {
   add(item: T): void;
-  flush(): Promise<void>;
+  /**
+   * Writes up to `maxBatches` batches, or all. Where the database does not take one it throws, and everything that waits
+   * is on disk by then, as far as the disk takes it.
+   */
+  flush(maxBatches?: number): Promise<void>;
+  /** Moves everything that waits in memory to disk, the batch that is being written included. */
+  spill(): Promise<void>;
+  /** `spill`, where too much waits in memory, or the database has taken no batch since the last call. */
+  spillIfStuck(): Promise<void>;
+  /** Items in memory. */
   waiting(): number;
+  /** Whether nothing waits, in memory or on disk. */
+  isEmpty(): boolean;
+  /** Whether a flush would find more than what has just come: a full batch, or any on disk. */
+  isBehind(): boolean;
+};
+
+/** Where batches wait that the database does not take: one record each, exactly as it will be repeated. */
+export type BatchSpool<T> = {
+  queue: SpoolQueue;
+  encode(batch: readonly T[]): Uint8Array;
+  /** Null: not what `encode` makes. */
+  decode(record: Uint8Array): readonly T[] | null;
+  onUnreadable(): void;
 };
 
 export type BatchesOptions<T> = {
   maxBatch: number;
-  /** Beyond this, the newest item is refused: what already waits was promised first. */
+  /** Items in memory beyond this go to disk. */
+  maxInMemory: number;
+  /** Beyond this, where the disk does not help, the newest item is refused: what already waits was promised first. */
   maxWaiting: number;
+  /** Null: memory alone. */
+  spool: BatchSpool<T> | null;
   write(batch: readonly T[]): Promise<void>;
   /** The item the database will never take, found by halving its batch. Its neighbours are stored. */
   onPoison(item: T, error: unknown): void;
   onOverflow(item: T): void;
 };
 
+// Each a sync, and as much memory again.
+const recordsPerAppend = 16;
+
 export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
+  const { spool } = options;
   let waiting: T[] = [];
-  // A batch whose fate is unknown is repeated as it was: its natural keys make the repetition harmless,
-  // and mixing newer items into it would not be.
-  let repeat: readonly T[] | null = null;
+  // A batch that has been tried, or may be on disk, is repeated as it was: its natural keys make the repetition
+  // harmless, and mixing newer items into it would not be.
+  const cut: (readonly T[])[] = [];
+  /** Where the batch lies that is being written, always at the head of its place. */
+  let writing: 'memory' | 'spool' | null = null;
   let flushing: Promise<void> | null = null;
+  let spilling: Promise<void> | null = null;
+  let hasMoved = true;
+  /** Items in `waiting` and in `cut`. */
+  let inMemory = 0;
+
+  const onDisk = (): number => spool?.queue.records() ?? 0;
+
+  function cutOne(): void {
+    cut.push(waiting.slice(0, options.maxBatch));
+    waiting = waiting.slice(options.maxBatch);
+  }
 
   async function write(batch: readonly T[]): Promise<void> {
     try {
       await options.write(batch);
     } catch (error) {
-      if (isPassingFailure(error)) throw error;
+      if (!isFaultOfValues(error)) throw error;
       if (batch.length === 1) {
         options.onPoison(batch[0]!, error);
         return;
@@ -42,28 +86,85 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
     }
   }
 
-  async function drain(): Promise<void> {
-    while (repeat !== null || waiting.length > 0) {
-      if (repeat === null) {
-        repeat = waiting.slice(0, options.maxBatch);
-        waiting = waiting.slice(options.maxBatch);
+  /** The oldest batch, or null. From disk as long as anything is there, or on its way there. */
+  async function next(): Promise<readonly T[] | null> {
+    for (;;) {
+      if (spilling !== null) await spilling;
+      else if (spool === null || onDisk() === 0) break;
+      else {
+        const record = await spool.queue.peek();
+        if (record === null) continue;
+        const batch = spool.decode(record);
+        writing = 'spool';
+        if (batch !== null) return batch;
+        spool.onUnreadable();
+        await spool.queue.drop();
       }
-      await write(repeat);
-      repeat = null;
     }
+    if (cut.length === 0 && waiting.length > 0) cutOne();
+    writing = 'memory';
+    return cut[0] ?? null;
+  }
+
+  async function drain(maxBatches: number): Promise<void> {
+    try {
+      for (let count = 0; count < maxBatches; count += 1) {
+        const batch = await next();
+        if (batch === null) return;
+        await write(batch);
+        hasMoved = true;
+        // It may have moved to disk meanwhile, or be on its way.
+        await spilling;
+        if (writing === 'spool') await spool!.queue.drop();
+        else inMemory -= cut.shift()!.length;
+        writing = null;
+      }
+    } catch (error) {
+      await spill();
+      throw error;
+    } finally {
+      writing = null;
+    }
+  }
+
+  async function spillAll({ queue, encode }: BatchSpool<T>): Promise<void> {
+    while (waiting.length > 0) cutOne();
+    while (cut.length > 0) {
+      const { taken, failure } = await queue.append(cut.slice(0, recordsPerAppend).map(encode));
+      if (taken > 0 && writing === 'memory') writing = 'spool';
+      for (const batch of cut.splice(0, taken)) inMemory -= batch.length;
+      if (failure !== null) return;
+    }
+  }
+
+  function spill(): Promise<void> {
+    if (spool === null || inMemory === 0) return spilling ?? Promise.resolve();
+    spilling ??= spillAll(spool).finally(() => {
+      spilling = null;
+    });
+    return spilling;
   }
 
   return {
     add(item) {
-      if (waiting.length >= options.maxWaiting) options.onOverflow(item);
-      else waiting.push(item);
+      if (inMemory >= options.maxWaiting) return options.onOverflow(item);
+      waiting.push(item);
+      inMemory += 1;
     },
-    flush() {
-      flushing ??= drain().finally(() => {
+    flush(maxBatches = Number.POSITIVE_INFINITY) {
+      flushing ??= drain(maxBatches).finally(() => {
         flushing = null;
       });
       return flushing;
     },
-    waiting: () => waiting.length + (repeat?.length ?? 0),
+    spill,
+    async spillIfStuck() {
+      const isStuck = writing !== null && !hasMoved;
+      hasMoved = false;
+      if (isStuck || inMemory > options.maxInMemory) await spill();
+    },
+    waiting: () => inMemory,
+    isEmpty: () => inMemory === 0 && onDisk() === 0,
+    isBehind: () => inMemory >= options.maxBatch || onDisk() > 0,
   };
 }

@@ -21,6 +21,7 @@ const stats: WorkerStats = {
   servers: 0,
   slots: 0,
   latenessP99Seconds: 0,
+  spooled: { bytes: 0, records: 0, oldestAgeSeconds: 0, refused: 0, corrupt: 0 },
 };
 
 type Worker = {

@@ -7,6 +7,7 @@ import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
+import type { Spool } from '../platform/spool.ts';
 import { slotOf } from '../servers/server.ts';
 import { createEnrolment } from './enrolment.ts';
 import { createLeases } from './leases.ts';
@@ -36,6 +37,8 @@ export type PollerOptions = {
   instruments: Instruments;
   feed: Pick<EventFeed, 'subscribe' | 'announce'>;
   worker: WorkerRow;
+  /** Where results wait while the database is away. Null: in memory. */
+  spool: Spool | null;
   healthIntervalMs: number;
   metricsIntervalMs: number;
 };
@@ -44,6 +47,8 @@ export type PollerOptions = {
 const flushIntervalMs = 1_000;
 /** A poll that takes longer is forgotten: whoever takes the server over asks it again at once. */
 const drainTimeoutMs = 2_000;
+// At the end: longer than a database takes that takes anything. The rest waits on disk for the next start.
+const lastFlushMs = 3_000;
 const noStats = (): WorkerStats => ({
   health: { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null },
   metrics: {
@@ -57,11 +62,12 @@ const noStats = (): WorkerStats => ({
   servers: 0,
   slots: 0,
   latenessP99Seconds: 0,
+  spooled: { bytes: 0, records: 0, oldestAgeSeconds: 0, refused: 0, corrupt: 0 },
 });
 
 /** The heart: leases slots, keeps their servers in memory, polls them, hands what it finds to be stored. */
 export function createPoller(options: PollerOptions): Poller {
-  const { store, clock, log, egress, instruments, feed } = options;
+  const { store, clock, log, egress, instruments, feed, spool } = options;
   const ended = new AbortController();
   // Every sleep of every loop listens to it.
   setMaxListeners(0, ended.signal);
@@ -73,7 +79,7 @@ export function createPoller(options: PollerOptions): Poller {
   /** Work on the roster runs one after the other: two loads of one server must not overtake each other. */
   let rosterWork: Promise<void> = Promise.resolve();
 
-  const results = createResults({ store, log, instruments, onChanges: () => feed.announce() });
+  const results = createResults({ store, log, instruments, spool, onChanges: () => feed.announce() });
   const sight = createSight(sightPolicy(options.healthIntervalMs));
   const selfWatch = createSelfWatch({
     clock,
@@ -124,7 +130,7 @@ export function createPoller(options: PollerOptions): Poller {
     lost: async slots => {
       for (const slot of slots) for (const entry of roster.ofSlot(slot)) enrolment.dismiss(entry);
       // Whoever takes them over begins with what is stored.
-      await results.flush().catch(() => undefined);
+      await results.flushStates().catch(() => undefined);
     },
   });
 
@@ -134,9 +140,21 @@ export function createPoller(options: PollerOptions): Poller {
     stats.servers = roster.size();
     stats.slots = leases.held().size;
     stats.latenessP99Seconds = scheduler.latenessP99Seconds();
+    stats.spooled = spooled();
     instruments.scheduled.set(stats.servers);
     instruments.slots.set(stats.slots);
     return stats;
+  }
+
+  function spooled(): WorkerStats['spooled'] {
+    const { bytes = 0, records = 0, oldestAt = null, torn = 0, corrupt = 0 } = spool?.stats() ?? {};
+    const ageMs = oldestAt === null ? 0 : clock.now().getTime() - oldestAt.getTime();
+    const oldestAgeSeconds = Math.max(0, Math.round(ageMs / 1000));
+    instruments.spoolBytes.set(bytes);
+    instruments.spoolRecords.set(records);
+    instruments.spoolAge.set(oldestAgeSeconds);
+    instruments.spoolCorrupt.set(torn + corrupt);
+    return { bytes, records, oldestAgeSeconds, refused: results.refused(), corrupt: torn + corrupt };
   }
 
   function onEvents(events: readonly StoredEvent[]): void {
@@ -196,12 +214,54 @@ export function createPoller(options: PollerOptions): Poller {
   async function flushLoop(): Promise<void> {
     while (!ended.signal.aborted) {
       flushSoon = new AbortController();
-      try {
-        await results.flush();
-      } catch (error) {
-        log.warn({ err: error, waiting: results.waiting() }, 'results cannot be stored; they wait in memory');
-      }
+      const isStored = await flush();
+      await results.spillIfStuck();
+      spooled();
+      // What waits on disk goes on at once; what has just come may gather.
+      if (isStored && results.isBehind()) continue;
       await clock.sleep(flushIntervalMs, AbortSignal.any([ended.signal, flushSoon.signal]));
+    }
+  }
+
+  /** Whether the database took what it was given. Results go to disk also while it says neither yes nor no. */
+  async function flush(): Promise<boolean> {
+    const done = new AbortController();
+    const flushed = results.flush().then(
+      () => true,
+      (error: unknown) => {
+        const { records } = spooled();
+        log.warn(
+          { err: error, inMemory: results.waiting(), onDisk: records },
+          'results cannot be stored now; they wait',
+        );
+        return false;
+      },
+    );
+    void flushed.then(() => done.abort());
+    while (!done.signal.aborted) {
+      await clock.sleep(flushIntervalMs, done.signal);
+      if (!done.signal.aborted) await results.spillIfStuck();
+    }
+    return flushed;
+  }
+
+  /** Once nothing is added any more: what the database does not take in time is on disk when this resolves. */
+  async function storeTheRest(): Promise<void> {
+    await Promise.race([results.flush().catch(() => undefined), clock.sleep(lastFlushMs)]);
+    await results.spill();
+    const lost = results.waiting();
+    if (lost > 0) log.error({ lost }, 'results could neither be stored nor written to disk before the end');
+  }
+
+  /** A lease writes with a higher epoch than any before it: what an earlier process left must come first. */
+  async function storeWhatIsLeft(): Promise<void> {
+    for (;;) {
+      try {
+        return await results.flushStates();
+      } catch (error) {
+        log.warn({ err: error }, 'states of before cannot be stored; trying again before polling starts');
+        await clock.sleep(flushIntervalMs, ended.signal);
+      }
     }
   }
 
@@ -210,6 +270,7 @@ export function createPoller(options: PollerOptions): Poller {
     async start() {
       // First listen, then load: what is committed in between is seen twice and not missed.
       unsubscribe = feed.subscribe(onEvents);
+      await storeWhatIsLeft();
       await leases.start();
       tasks = [scheduler.run(ended.signal), flushLoop(), leases.run(ended.signal)];
     },
@@ -219,9 +280,7 @@ export function createPoller(options: PollerOptions): Poller {
       await Promise.all([...tasks, rosterWork]);
       await Promise.race([scheduler.drain(), clock.sleep(drainTimeoutMs)]);
       for (const entry of roster.all()) enrolment.dismiss(entry);
-      await results.flush().catch(error => {
-        log.error({ err: error, lost: results.waiting() }, 'results could not be stored before the end');
-      });
+      await storeTheRest();
       await leases.stop();
     },
     stats: current,

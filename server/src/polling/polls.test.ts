@@ -63,6 +63,11 @@ beforeEach(() => {
         collected += 1;
       },
       flush: () => Promise.resolve(),
+      flushStates: () => Promise.resolve(),
+      spill: () => Promise.resolve(),
+      spillIfStuck: () => Promise.resolve(),
+      isBehind: () => false,
+      refused: () => 0,
       waiting: () => 0,
     },
     healthIntervalMs: 30_000,

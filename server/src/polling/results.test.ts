@@ -59,6 +59,7 @@ function begin() {
     store: createPollStore(db, systemClock),
     log,
     instruments,
+    spool: null,
     onChanges: () => undefined,
   });
   return { results, refused };

@@ -2,71 +2,90 @@ import type { HealthCheckRow } from '../health/history.ts';
 import type { MetricsRow } from '../metrics/store.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
-import { createBatches } from './batches.ts';
+import type { Spool } from '../platform/spool.ts';
+import { type Batches, createBatches } from './batches.ts';
 import type { PollStore } from './poll-store.ts';
+import { type Codec, healthChecks, healthWrites, metricsRows, metricsWrites } from './spooled.ts';
 import type { HealthWrite, MetricsWrite } from './store.ts';
 
 /** Takes what polls found and brings it to the database; what it has not stored yet it keeps. */
 export type Results = {
   health(check: HealthCheckRow, write: HealthWrite): void;
   metrics(row: MetricsRow | null, write: MetricsWrite): void;
-  /** Brings everything to the database, or throws while it is away; then nothing is lost and it is tried again. */
+  /**
+   * Brings what waits to the database, a bounded number of batches, so that the next call finds the newest states.
+   * Throws while it is away; then what waits is on disk, as far as the disk takes it, and is tried again.
+   */
   flush(): Promise<void>;
+  /** Brings every state that waits to the database, also those an earlier process left. Throws while it is away. */
+  flushStates(): Promise<void>;
+  /** Takes what waits in memory to disk. */
+  spill(): Promise<void>;
+  /** Between two flushes, or while one hangs: takes to disk what has waited for long, or is too much for memory. */
+  spillIfStuck(): Promise<void>;
+  /** Results in memory. */
   waiting(): number;
+  /** Whether more waits than what has just come. */
+  isBehind(): boolean;
+  /** Results that neither the database nor disk nor memory had room for: lost. */
+  refused(): number;
 };
 
-const maxBatch = 1_000;
-/** About 200 bytes each: two minutes of 5,000 polls a second without a database. */
-const maxWaiting = 600_000;
+/** The queues that need a place in the spool. */
+export const resultQueues = ['health_state', 'health_history', 'metrics_state', 'metrics_history'] as const;
+type QueueName = (typeof resultQueues)[number];
 
-type Options = {
+const maxBatch = 1_000;
+const maxInMemory = 10_000;
+/** About 200 bytes each: where there is no disk, two minutes of 5,000 polls a second without a database. */
+const maxWaiting = 600_000;
+// Of one queue, in one flush: half a second's work of the database, after which states that came since have their turn.
+const batchesPerFlush = 16;
+
+export type ResultsOptions = {
   store: PollStore;
   log: Log;
   instruments: Instruments;
+  /** Null: what waits, waits in memory. */
+  spool: Spool | null;
   /** Called after states with changes were committed. */
   onChanges(): void;
 };
 
-/**
- * Four queues, so that neither the history nor the state waits for the other: a history row that the
- * database refuses must not keep a server's state old, nor the other way round.
- */
-export function createResults(options: Options): Results {
-  const { store, log, instruments } = options;
+type Queues = {
+  checks: Batches<HealthCheckRow>;
+  rows: Batches<MetricsRow>;
+  healthStates: Batches<HealthWrite>;
+  metricsStates: Batches<MetricsWrite>;
+};
 
-  function queue<T>(name: string, write: (batch: readonly T[]) => Promise<void>) {
-    return createBatches<T>({
-      maxBatch,
-      maxWaiting,
-      write,
-      onPoison: (item, error) => {
-        instruments.quarantined.inc({ queue: name });
-        log.error(
-          { err: error, queue: name, server: (item as { serverId?: string; id?: string }).serverId },
-          'the database refuses a result',
-        );
-      },
-      onOverflow: () => instruments.overflowed.inc({ queue: name }),
+export function createResults(options: ResultsOptions): Results {
+  const { instruments } = options;
+  let refused = 0;
+  const { checks, rows, healthStates, metricsStates } = createQueues(options, () => (refused += 1));
+  const states = [healthStates, metricsStates];
+  const queues = [...states, checks, rows];
+  const waiting = (): number => queues.reduce((sum, each) => sum + each.waiting(), 0);
+  let flushingStates: Promise<PromiseSettledResult<void>[]> | null = null;
+
+  /** One after the other: both are in the same rows, and in batches of different order they would deadlock. */
+  function flushSomeStates(): Promise<PromiseSettledResult<void>[]> {
+    flushingStates ??= (async () => {
+      const done: PromiseSettledResult<void>[] = [];
+      for (const each of states) done.push(...(await Promise.allSettled([each.flush(batchesPerFlush)])));
+      return done;
+    })().finally(() => {
+      flushingStates = null;
     });
+    return flushingStates;
   }
 
-  const checks = queue<HealthCheckRow>('health_history', async batch => {
-    const count = await store.insertHealthChecks(batch);
-    instruments.flushed.inc({ kind: 'health' }, count);
-  });
-  const rows = queue<MetricsRow>('metrics_history', async batch => {
-    const count = await store.insertMetrics(batch);
-    instruments.flushed.inc({ kind: 'metrics' }, count);
-  });
-  const healthStates = queue<HealthWrite>('health_state', async batch => {
-    await store.writeHealth(latestPerServer(batch));
-    if (batch.some(write => write.changes.length > 0)) options.onChanges();
-  });
-  const metricsStates = queue<MetricsWrite>('metrics_state', async batch => {
-    await store.writeMetrics([...new Map(batch.map(write => [write.id, write])).values()]);
-  });
-  const queues = [healthStates, checks, metricsStates, rows];
-  const waiting = (): number => queues.reduce((sum, each) => sum + each.waiting(), 0);
+  function throwFirst(done: readonly PromiseSettledResult<void>[]): void {
+    const failed = done.find(each => each.status === 'rejected');
+    if (failed === undefined) return;
+    instruments.flushFailures.inc();
+    throw failed.reason;
+  }
 
   return {
     health(check, write) {
@@ -79,20 +98,78 @@ export function createResults(options: Options): Results {
     },
     async flush() {
       instruments.waiting.set(waiting());
-      const histories = Promise.allSettled([checks.flush(), rows.flush()]);
-      const done: PromiseSettledResult<void>[] = [];
-      // One after the other: both are in the same rows, and in batches of different order they would deadlock.
-      for (const states of [healthStates, metricsStates]) {
-        done.push(...(await Promise.allSettled([states.flush()])));
-      }
-      done.push(...(await histories));
+      const histories = Promise.allSettled([checks.flush(batchesPerFlush), rows.flush(batchesPerFlush)]);
+      const done = [...(await flushSomeStates()), ...(await histories)];
       instruments.waiting.set(waiting());
-      const failed = done.find(each => each.status === 'rejected');
-      if (failed === undefined) return;
-      instruments.flushFailures.inc();
-      throw failed.reason;
+      throwFirst(done);
     },
+    async flushStates() {
+      while (states.some(each => !each.isEmpty())) throwFirst(await flushSomeStates());
+    },
+    spill: () => inAll(queues, each => each.spill()),
+    spillIfStuck: () => inAll(queues, each => each.spillIfStuck()),
     waiting,
+    isBehind: () => queues.some(each => each.isBehind()),
+    refused: () => refused,
+  };
+}
+
+async function inAll<T>(all: readonly T[], work: (each: T) => Promise<void>): Promise<void> {
+  await Promise.all(all.map(work));
+}
+
+/**
+ * Four queues, so that neither the history nor the state waits for the other: a history row that the
+ * database refuses must not keep a server's state old, nor the other way round.
+ */
+function createQueues(
+  { store, log, instruments, spool, onChanges }: ResultsOptions,
+  onRefused: () => void,
+): Queues {
+  function queue<T>(name: QueueName, codec: Codec<T>, write: (batch: readonly T[]) => Promise<void>) {
+    return createBatches<T>({
+      maxBatch,
+      maxInMemory,
+      maxWaiting,
+      spool: spool && {
+        ...codec,
+        queue: spool.queue(name),
+        onUnreadable() {
+          instruments.unreadable.inc({ queue: name });
+          log.error({ queue: name }, 'spooled results are not what this version writes; they are lost');
+        },
+      },
+      write,
+      onPoison: (item, error) => {
+        instruments.quarantined.inc({ queue: name });
+        log.error(
+          { err: error, queue: name, server: (item as { serverId?: string; id?: string }).serverId },
+          'the database refuses a result',
+        );
+      },
+      onOverflow: () => {
+        onRefused();
+        instruments.overflowed.inc({ queue: name });
+      },
+    });
+  }
+
+  return {
+    checks: queue('health_history', healthChecks, async batch => {
+      const count = await store.insertHealthChecks(batch);
+      instruments.flushed.inc({ kind: 'health' }, count);
+    }),
+    rows: queue('metrics_history', metricsRows, async batch => {
+      const count = await store.insertMetrics(batch);
+      instruments.flushed.inc({ kind: 'metrics' }, count);
+    }),
+    healthStates: queue('health_state', healthWrites, async batch => {
+      await store.writeHealth(latestPerServer(batch));
+      if (batch.some(write => write.changes.length > 0)) onChanges();
+    }),
+    metricsStates: queue('metrics_state', metricsWrites, async batch => {
+      await store.writeMetrics([...new Map(batch.map(write => [write.id, write])).values()]);
+    }),
   };
 }
 

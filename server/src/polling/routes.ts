@@ -1,8 +1,8 @@
-import { type TObject, Type } from 'typebox';
+import { type Static, type TObject, Type } from 'typebox';
 import { conditionNames } from '../conditions/condition.ts';
 import { currentConditions } from '../conditions/store.ts';
 import { ok, type Route, route } from '../platform/http/route.ts';
-import { type KindStats, liveWorkers } from './slots.ts';
+import { type KindStats, liveWorkers, type WorkerStats } from './slots.ts';
 
 const Instant = Type.Union([Type.String({ format: 'date-time' }), Type.Null()]);
 const common = {
@@ -31,6 +31,16 @@ const MetricsWorker: TObject = Type.Object(
   },
   { title: 'MetricsWorkerStatus', additionalProperties: false },
 );
+const Spooled = Type.Object(
+  {
+    bytes: Type.Integer({ description: 'Disk that results wait on for the database.' }),
+    records: Type.Integer({ description: 'Batches of results that wait.' }),
+    oldest_age_seconds: Type.Number({ description: 'The worst worker: none has waited for longer.' }),
+    results_refused: Type.Integer({ description: 'Results lost because neither disk nor memory had room.' }),
+    corrupt: Type.Integer({ description: 'Times that what was on disk could not be read back.' }),
+  },
+  { title: 'SpooledStatus', additionalProperties: false },
+);
 const Polling = Type.Object(
   {
     workers: Type.Integer({ description: 'Processes that poll.' }),
@@ -38,6 +48,7 @@ const Polling = Type.Object(
     lateness_p99_seconds: Type.Number({
       description: 'The worst worker: 99 % of its last polls started no later.',
     }),
+    spooled: Spooled,
   },
   { title: 'PollingStatus', additionalProperties: false },
 );
@@ -73,6 +84,20 @@ function sum(all: readonly KindStats[]) {
       last_run: newest?.lastRun ?? null,
       last_duration_seconds: newest?.lastDurationSeconds ?? null,
     },
+  };
+}
+
+/** What waits on the disks of all workers. One of the version before this says nothing of it. */
+function sumSpooled(workers: readonly WorkerStats[]): Static<typeof Spooled> {
+  const all = workers.flatMap(({ spooled }: Partial<WorkerStats>) => spooled ?? []);
+  const total = (key: 'bytes' | 'records' | 'refused' | 'corrupt'): number =>
+    all.reduce((sum, each) => sum + each[key], 0);
+  return {
+    bytes: total('bytes'),
+    records: total('records'),
+    oldest_age_seconds: Math.max(0, ...all.map(each => each.oldestAgeSeconds)),
+    results_refused: total('refused'),
+    corrupt: total('corrupt'),
   };
 }
 
@@ -128,6 +153,7 @@ export const pollingRoutes: Route[] = [
           workers: workers.length,
           slots_leased: slotsLeased,
           lateness_p99_seconds: Math.max(0, ...workers.map(stats => stats.latenessP99Seconds)),
+          spooled: sumSpooled(workers),
         },
         conditions: Object.entries(conditions).map(([condition, holds]) => ({ condition, ...holds })),
         timestamp: clock.now(),

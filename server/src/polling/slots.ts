@@ -148,6 +148,8 @@ export type WorkerStats = {
   servers: number;
   slots: number;
   latenessP99Seconds: number;
+  /** What waits on disk for the database: batches of results. The last two: results and batches lost. */
+  spooled: { bytes: number; records: number; oldestAgeSeconds: number; refused: number; corrupt: number };
 };
 
 /** What the live workers say of themselves, and how many slots somebody polls. */

@@ -98,6 +98,8 @@ export function createWorld(options: { seed: number; servers: number; workers: n
           version: '1',
           startedAt: new Date(epochMs + timeline.nowMs()),
         },
+        // Every process has a memory of its own and no disk: what a killed one held is lost, and allowed for.
+        spool: null,
         healthIntervalMs,
         metricsIntervalMs,
       });
