@@ -438,7 +438,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether this process can do its work: the database answers and, in a worker, polling runs */
+        /**
+         * Whether this process can do its work: the database answers and, in a worker, polling runs
+         * @description Where it is not, `detail` says why. It answers within about two seconds.
+         */
         get: operations["getHealthReady"];
         put?: never;
         post?: never;

@@ -90,8 +90,8 @@ export async function startApp(options: AppOptions): Promise<App> {
 }
 
 /** The database once it answers, as a role that row security binds. */
-async function openChecked({ connection, clock, log }: AppOptions): Promise<Database> {
-  const access = { connection, poolSize: 10, statementTimeoutMs, log };
+async function openChecked({ settings, connection, clock, log }: AppOptions): Promise<Database> {
+  const access = { connection, poolSize: settings.databasePoolSize, statementTimeoutMs, log, clock };
   const entrance = openDatabase(access);
   await awaitDatabase(entrance, {
     clock,

@@ -11,6 +11,7 @@ export type Settings = {
   publicUrl: string | null;
   dataDir: string;
   databaseUrl: string | null;
+  databasePoolSize: number;
   role: 'all' | 'api' | 'worker';
   adminToken: string | null;
   masterKey: string | null;
@@ -74,6 +75,12 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
       if (URL.canParse(withHost(text))) return text;
       return refuse('must be an address; write # / ? and @ in a password as %23 %2F %3F and %40');
     },
+  },
+  databasePoolSize: {
+    variable: 'OPSFLEET_DATABASE_POOL',
+    fallback: '10',
+    meaning: 'Connections of this process to the database at most, beside one that listens.',
+    parse: (text, refuse) => integer(text ?? '10', 2, 1_000, refuse),
   },
   role: {
     variable: 'OPSFLEET_ROLE',

@@ -32,6 +32,7 @@ describe('reading settings', () => {
       publicUrl: null,
       dataDir: '/data/opsfleet',
       databaseUrl: null,
+      databasePoolSize: 10,
       role: 'all',
       adminToken: null,
       masterKey: null,
@@ -77,6 +78,7 @@ describe('reading settings', () => {
   it.each([
     ['OPSFLEET_PORT', '65536', 'must be a whole number from 0 to 65535'],
     ['OPSFLEET_PORT', '1e3', 'must be a whole number from 0 to 65535'],
+    ['OPSFLEET_DATABASE_POOL', '1', 'must be a whole number from 2 to 1000'],
     ['OPSFLEET_SPOOL_LIMIT', '0', 'must be a whole number from 1 to 1048576'],
     ['OPSFLEET_RATE_LIMIT', '-1', 'must be a whole number from 0 to 10000000'],
     ['FLEET_HEALTH_INTERVAL', '0', 'must be seconds from 0.1 to 86400'],

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { OrganizationId } from '../src/ids.ts';
-import { sql, sqlState } from '../src/platform/db.ts';
+import { sqlState } from '../src/platform/database-failure.ts';
+import { sql } from '../src/platform/db.ts';
 import { startTestApp, type TestApp } from './app.ts';
 import { fillOrganization, rowsOf, tenantTables } from './tenants.ts';
 

@@ -22,6 +22,9 @@ const channel = 'opsfleet_events';
 const pollIntervalMs = 1_000;
 const announceIntervalMs = 250;
 const batchSize = 500;
+/** A line that swallows everything looks like one on which nothing happens. */
+const pulseIntervalMs = 15_000;
+const pulseTimeoutMs = 5_000;
 const notifyStatement = sql`select pg_notify(${channel}, '')`;
 
 /**
@@ -78,12 +81,26 @@ export function createEventFeed(options: { db: Database; clock: Clock; log: Log 
         const lost = new Promise<void>(resolve => client!.once('end', () => resolve()));
         client.on('notification', wakeUp);
         await client.query(`listen ${channel}`);
-        await Promise.race([lost, aborted(ended.signal)]);
+        await Promise.race([lost, aborted(ended.signal), silence(client)]);
       } catch (error) {
         log.debug({ err: error }, 'no announcements for now; the feed is polled instead');
       }
-      await client?.end().catch(() => undefined);
+      // Nobody may be there to say goodbye to.
+      const closed = client?.end().catch(() => undefined);
+      await Promise.race([closed, clock.sleep(pollIntervalMs)]);
       await clock.sleep(pollIntervalMs, ended.signal);
+    }
+  }
+
+  /** Resolves when the connection does not answer any more. */
+  async function silence(client: pg.Client): Promise<void> {
+    for (let isThere = true; isThere && !ended.signal.aborted; ) {
+      await clock.sleep(pulseIntervalMs, ended.signal);
+      const answer = client.query('select 1').then(
+        () => true,
+        () => false,
+      );
+      isThere = await Promise.race([answer, clock.sleep(pulseTimeoutMs, ended.signal).then(() => false)]);
     }
   }
 

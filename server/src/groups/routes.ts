@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { append } from '../events/outbox.ts';
 import { type GroupId, newId } from '../ids.ts';
-import { violatedConstraint } from '../platform/db.ts';
+import { violatedConstraint } from '../platform/database-failure.ts';
 import { AppError } from '../platform/errors.ts';
 import { checkIfMatch } from '../platform/http/if-match.ts';
 import { noContent, okJson, type Reply, type Route, route, type SignedIn } from '../platform/http/route.ts';

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import { type GroupId, newId, type OrganizationId, type ServerId } from '../ids.ts';
-import { violatedConstraint } from '../platform/db.ts';
+import { violatedConstraint } from '../platform/database-failure.ts';
 import { deleteServer } from '../servers/store.ts';
 import { type GroupCriteria, type GroupSettings, matches } from './group.ts';
 import {

@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { endOfFeed } from '../events/store.ts';
 import { parseId, type ServerId } from '../ids.ts';
 import { AppError } from '../platform/errors.ts';
 import { invalidField } from '../platform/http/errors.ts';
@@ -41,6 +42,8 @@ export const liveRoutes: Route[] = [
       if (open >= maxStreams) {
         throw new AppError('unavailable', 'Too many live streams are open here.', { retryAfterSeconds: 30 });
       }
+      // While a status can still be sent: a stream that cannot begin should not look like one that has ended.
+      await endOfFeed(context.db.system);
       const lastEventId = headers['last-event-id'];
       return {
         stream: ({ response, signal }) => {

@@ -9,6 +9,7 @@ import type { EventFeed } from '../events/feed.ts';
 import { endOfFeed, readFeedOf, startOfFeed } from '../events/store.ts';
 import type { ServerId } from '../ids.ts';
 import type { Clock } from '../platform/clock.ts';
+import { isPassingFailure } from '../platform/database-failure.ts';
 import type { SystemDb, TenantDb } from '../platform/db.ts';
 import type { RawResponse } from '../platform/http/route.ts';
 import type { Log } from '../platform/log.ts';
@@ -60,7 +61,7 @@ export async function streamEvents(options: StreamOptions): Promise<void> {
         position = event.position;
         lines.push(eventLines(event));
       }
-      const changed = await newlyChanged(options, seen);
+      const changed = await newlyChanged(options, seen).catch(nothingForNow);
       if (changed.length > 0) lines.push(`event: tick\ndata: {"servers":[${changed.join(',')}]}\n\n`);
       if (lines.length === 0 && clock.monotonicMs() - lastWriteMs >= pingMs) lines.push(': still here\n\n');
       if (lines.length > 0) {
@@ -110,6 +111,12 @@ function eventLines(event: StoredEvent): string {
   const id = formatPosition(event.position);
   // JSON.stringify escapes line breaks, so one data line is enough.
   return `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify({ type, subject, at, data })}\n\n`;
+}
+
+/** While the database is away the stream stays: everybody would only come back at once, to be told the same. */
+function nothingForNow(error: unknown): string[] {
+  if (isPassingFailure(error)) return [];
+  throw error;
 }
 
 /** The watched servers whose state differs from what this client was sent last. */

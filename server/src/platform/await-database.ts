@@ -1,7 +1,7 @@
 import type { Clock } from './clock.ts';
+import { isPassingFailure } from './database-failure.ts';
 import type { Database } from './db.ts';
-import { isPassingFailure } from './db.ts';
-import { StartupError } from './errors.ts';
+import { AppError, StartupError } from './errors.ts';
 
 const oldestVersion = 15;
 const retryMs = 500;
@@ -9,6 +9,7 @@ const retryMs = 500;
 /**
  * Waits until the database takes connections: the two are often started together. Throws a StartupError when
  * it does not within `timeoutMs`, when it refuses us (password, name), or when it is too old.
+ * A standby is waited for: it may be promoted.
  */
 export async function awaitDatabase(
   db: Pick<Database, 'dedicated'>,
@@ -38,12 +39,15 @@ export async function awaitDatabase(
 async function checkVersion(db: Pick<Database, 'dedicated'>): Promise<void> {
   const client = await db.dedicated();
   try {
-    const { rows } = await client.query<{ version: number; name: string }>(
-      `select current_setting('server_version_num')::int as version, current_setting('server_version') as name`,
+    const { rows } = await client.query<{ version: number; name: string; standby: boolean }>(
+      `select current_setting('server_version_num')::int as version, current_setting('server_version') as name,
+              pg_is_in_recovery() as standby`,
     );
-    const { version, name } = rows[0]!;
-    if (version >= oldestVersion * 10_000) return;
-    throw new StartupError(`opsfleet needs PostgreSQL ${oldestVersion} or later, and this is ${name}.`);
+    const { version, name, standby } = rows[0]!;
+    if (version < oldestVersion * 10_000) {
+      throw new StartupError(`opsfleet needs PostgreSQL ${oldestVersion} or later, and this is ${name}.`);
+    }
+    if (standby) throw new AppError('unavailable', 'it is a standby, which takes no writes');
   } finally {
     await client.end();
   }

@@ -1,10 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { DataDirFixture, query } from '../../test/data-dir-fixture.ts';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import type { OrganizationId } from '../ids.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { isFaultOfValues } from './database-failure.ts';
 import { type Database, openDatabase, sql } from './db.ts';
 import { AppError } from './errors.ts';
 import { createLog } from './log.ts';
+import { superuser } from './postgres/cluster.ts';
 
 let test: TestDatabase;
 let db: Database;
@@ -114,5 +121,74 @@ describe('a database that is away', () => {
     });
     await expect(nowhere.system.one(sql`select 1`)).rejects.toBeInstanceOf(AppError);
     await nowhere.close();
+  });
+
+  it('is one that is a standby, until it is promoted', async () => {
+    const fixture = await DataDirFixture.create();
+    const clusterOf = join(fixture.dataDir, 'pgdata');
+    try {
+      await (await fixture.start()).stop();
+      await writeFile(join(clusterOf, 'standby.signal'), '');
+      const postgres = await fixture.start();
+      const { connection } = postgres;
+      const standby = openDatabase({ connection, poolSize: 1, statementTimeoutMs: 5_000, log });
+      await expect(standby.system.one(sql`select 1`)).rejects.toMatchObject({
+        code: 'unavailable',
+        message: 'The database takes no writes: it is a standby.',
+      });
+      await query(postgres, 'select pg_promote()', superuser);
+      expect(await standby.system.one(sql`select 1 as one`)).toEqual({ one: 1 });
+      await standby.close();
+    } finally {
+      await fixture.remove();
+    }
+  });
+
+  it('is asked again for a connection where it has none left, after a pause that chance makes', async () => {
+    const { superuser: user, database: elsewhere } = inject('postgres');
+    const limit = async (connections: number): Promise<void> => {
+      const client = new pg.Client({ ...test.connection, user, database: elsewhere });
+      await client.connect();
+      await client.query(`alter database ${test.connection.database} connection limit ${connections}`);
+      await client.end();
+    };
+    const pausesMs: number[] = [];
+    const clock: Clock = {
+      now: () => new Date(0),
+      // Time stands still until there is room, after the third pause.
+      monotonicMs: () => (pausesMs.length < 3 ? 0 : systemClock.monotonicMs()),
+      async sleep(ms, signal) {
+        if (pausesMs.length === 3) return systemClock.sleep(ms, signal);
+        if (pausesMs.push(ms) === 3) await limit(-1);
+      },
+    };
+    const late = openDatabase({
+      connection: test.connection,
+      poolSize: 1,
+      statementTimeoutMs: 1_000,
+      log,
+      clock,
+    });
+    await limit(0);
+    expect(await late.system.one(sql`select 1 as one`)).toEqual({ one: 1 });
+    for (const [index, pauseMs] of pausesMs.entries()) expect(pauseMs).toBeLessThan(100 * 2 ** index);
+    await late.close();
+  });
+
+  it('is no fault of the values: a refused password makes what is to be stored wait', async () => {
+    const refused = openDatabase({
+      connection: { ...test.connection, database: 'no_such_database' },
+      poolSize: 1,
+      statementTimeoutMs: 1_000,
+      log,
+    });
+    const error = await refused.system.one(sql`select 1`).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ code: 'unavailable', message: 'The database refuses us.' });
+    expect(isFaultOfValues(error)).toBe(false);
+    const noTable = await db.system.many(sql`select from nowhere`).catch((caught: unknown) => caught);
+    expect(isFaultOfValues(noTable)).toBe(false);
+    const wrongValue = await db.system.many(sql`select ${'x'}::uuid`).catch((caught: unknown) => caught);
+    expect(isFaultOfValues(wrongValue)).toBe(true);
+    await refused.close();
   });
 });

@@ -1,6 +1,6 @@
 import type pg from 'pg';
+import { sqlState } from './database-failure.ts';
 import type { Database } from './db.ts';
-import { sqlState } from './db.ts';
 
 /** Owns the tables where the operator gave us a superuser. It cannot log in. */
 const ownerRole = 'opsfleet_owner';

@@ -1,4 +1,4 @@
-import { isFaultOfValues } from '../platform/db.ts';
+import { isFaultOfValues } from '../platform/database-failure.ts';
 import type { SpoolQueue } from '../platform/spool.ts';
 
 /**

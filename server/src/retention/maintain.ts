@@ -1,11 +1,5 @@
-import {
-  type Queryable,
-  type SystemDb,
-  type SystemTx,
-  sql,
-  sqlState,
-  violatedConstraint,
-} from '../platform/db.ts';
+import { sqlState, violatedConstraint } from '../platform/database-failure.ts';
+import { type Queryable, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import {
   mayHavePartition,
   type Partition,

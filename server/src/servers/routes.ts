@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { append } from '../events/outbox.ts';
 import { parseId, type ServerId } from '../ids.ts';
-import { violatedConstraint } from '../platform/db.ts';
+import { violatedConstraint } from '../platform/database-failure.ts';
 import { AppError } from '../platform/errors.ts';
 import { invalidField } from '../platform/http/errors.ts';
 import { etagOf } from '../platform/http/if-match.ts';

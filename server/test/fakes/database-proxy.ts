@@ -6,6 +6,15 @@ export type DatabaseProxy = {
   port: number;
   /** Breaks every connection, and every new one until `restore`. */
   cut(): void;
+  /** Swallows what is said on every line, old and new: nothing arrives on either side, and nobody is told. */
+  hang(): void;
+  /** Swallows the answers alone: what is asked is done. */
+  loseAllAnswers(): void;
+  /** Holds back every answer for so long. */
+  delay(ms: number): void;
+  /** Answers everybody who comes with that SQLSTATE instead, as a server that is not ready does. */
+  refuse(sqlState: string): void;
+  /** Passes everything on again. Lines that have lost something are broken. */
   restore(): void;
   /**
    * Breaks the connection instead of passing on the next `times` answers with that command tag: what was
@@ -27,8 +36,11 @@ export async function startDatabaseProxy({
 }): Promise<DatabaseProxy> {
   const pairs = new Set<[Socket, Socket]>();
   const losing = new Map<string, number>();
-  let isCut = false;
+  type Mode = 'pass' | 'cut' | 'hang' | 'lose answers' | { delayMs: number } | { refusal: string };
+  let mode: Mode = 'pass';
   let lost = 0;
+  /** Pairs on whose line something was swallowed. */
+  const damaged = new Set<[Socket, Socket]>();
 
   const loses = (answer: Buffer): boolean => {
     for (const [tag, times] of losing) {
@@ -48,24 +60,53 @@ export async function startDatabaseProxy({
     };
     pairs.add(pair);
     for (const socket of pair) socket.on('error', end).on('close', end);
-    if (isCut) return end();
-    client.on('data', chunk => upstream.write(chunk));
+    if (mode === 'cut') return end();
+    if (typeof mode === 'object' && 'refusal' in mode) {
+      const answer = errorResponse(mode.refusal);
+      client.once('data', () => client.end(answer));
+      return;
+    }
+    client.on('data', chunk => {
+      if (mode === 'hang') damaged.add(pair);
+      else upstream.write(chunk);
+    });
     upstream.on('data', chunk => {
-      if (loses(chunk)) end();
+      if (mode === 'hang' || mode === 'lose answers') damaged.add(pair);
+      else if (loses(chunk)) end();
+      else if (typeof mode === 'object' && 'delayMs' in mode)
+        setTimeout(() => client.write(chunk), mode.delayMs);
       else client.write(chunk);
     });
   });
+  const breakLines = (broken: ReadonlySet<[Socket, Socket]>): void => {
+    for (const pair of broken) for (const socket of pair) socket.destroy();
+  };
   const cut = (): void => {
-    isCut = true;
-    for (const pair of pairs) for (const socket of pair) socket.destroy();
+    mode = 'cut';
+    breakLines(pairs);
   };
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,
     cut,
+    hang() {
+      mode = 'hang';
+    },
+    loseAllAnswers() {
+      mode = 'lose answers';
+    },
+    delay(ms) {
+      mode = { delayMs: ms };
+    },
+    refuse(sqlState) {
+      mode = { refusal: sqlState };
+      breakLines(pairs);
+    },
     restore() {
-      isCut = false;
+      mode = 'pass';
+      breakLines(damaged);
+      damaged.clear();
     },
     loseAnswers(tag, times) {
       losing.set(tag, times);
@@ -82,3 +123,12 @@ export async function startDatabaseProxy({
 /** CommandComplete, https://www.postgresql.org/docs/current/protocol-message-formats.html: `C`, a length, the tag. */
 const isAnswerTo = (tag: string, answer: Buffer): boolean =>
   new RegExp(`C\\0\\0\\0.${tag}[ \\0]`, 's').test(answer.toString('latin1'));
+
+/** ErrorResponse, same page: `E`, a length, fields of a letter and a text each, and a zero. */
+function errorResponse(sqlState: string): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${sqlState}\0Mnot now\0\0`);
+  const head = Buffer.alloc(5);
+  head.write('E');
+  head.writeUInt32BE(fields.length + 4, 1);
+  return Buffer.concat([head, fields]);
+}

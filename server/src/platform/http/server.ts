@@ -225,10 +225,10 @@ function sendProblem(
 ): FastifyReply {
   const { problem, headers } = toProblem(error, request.id);
   if (problem.status >= 500) {
-    context.log.error(
-      { err: error, requestId: request.id, route: request.routeOptions.url },
-      'request failed',
-    );
+    const details = { err: error, requestId: request.id, route: request.routeOptions.url };
+    // Not our fault, it passes, and there is one for every request meanwhile.
+    if (problem.code === 'unavailable') context.log.warn(details, 'request cannot be answered now');
+    else context.log.error(details, 'request failed');
   }
   return reply.code(problem.status).headers(headers).send(JSON.stringify(problem));
 }
