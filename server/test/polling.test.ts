@@ -239,9 +239,13 @@ describe('several workers on one database', () => {
       await until('three more polls of every server', async () =>
         servers.every((server, index) => server.requests.length >= before[index]! + 3),
       );
-      // Every server told its change once, whoever polled it before and after.
-      const changes = await first.database.db.system.many<{ count: number }>(sql`
-        select count(*)::int as count from events where type = 'server.health_changed' group by subject_id`);
+      // Every server tells its change once, whoever polled it before and after. A check that was under way when
+      // its worker stopped is forgotten, and its successor tells what it finds.
+      const changes = await until('a change of every server', async () => {
+        const rows = await first.database.db.system.many<{ count: number }>(sql`
+          select count(*)::int as count from events where type = 'server.health_changed' group by subject_id`);
+        return rows.length === servers.length && rows;
+      });
       expect(changes.map(change => change.count)).toEqual(servers.map(() => 1));
     } finally {
       await second.close();
