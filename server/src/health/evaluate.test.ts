@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { answered } from '../../test/fakes/random-checks.ts';
 import type { CheckOutcome, NotCheckedReason } from './check.ts';
 import {
   evaluate,
@@ -17,18 +18,9 @@ const second = (seconds: number): Date => new Date(startMs + 1_000 * seconds);
 const fresh = uncheckedState(second(0));
 const policy: HealthPolicy = healthPolicy(fresh, 30_000, second(0), 'any');
 
-type Answered = Extract<CheckOutcome, { kind: 'answered' }>;
-const answer = (status: Answered['status'], reason: Answered['reason'], detail: string | null): Answered => ({
-  kind: 'answered',
-  status,
-  reason,
-  detail,
-  components: {},
-  version: null,
-});
-const well = answer('healthy', 'ok', null);
-const sick = answer('degraded', 'component_failed', 'services: failed');
-const broken = answer('critical', 'component_failed', 'database: down');
+const well = answered('healthy', 'ok', null);
+const sick = answered('degraded', 'component_failed', 'services: failed');
+const broken = answered('critical', 'component_failed', 'database: down');
 const silent: CheckOutcome = {
   kind: 'failed',
   reason: 'timeout',
@@ -228,7 +220,7 @@ describe('suspicion', () => {
 });
 
 it('a server that calls itself critical is not down: only failures make it so', () => {
-  expect([broken, answer('critical', 'reported_critical', null)].map(each => isDown(after(each)))).toEqual([
+  expect([broken, answered('critical', 'reported_critical', null)].map(each => isDown(after(each)))).toEqual([
     false,
     false,
   ]);

@@ -76,7 +76,7 @@ export function createEnrolment(options: Options): Enrolment {
 
   function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {
     const moved = !isAskedLike(entry.server, server);
-    const renamed = entry.server.region !== server.region;
+    const regrouped = entry.server.region !== server.region;
     const paced =
       entry.server.intervalMs.health !== server.intervalMs.health ||
       entry.server.intervalMs.metrics !== server.intervalMs.metrics;
@@ -90,7 +90,8 @@ export function createEnrolment(options: Options): Enrolment {
     const renewed = sealedToken?.version !== entry.sealedToken?.version;
     entry.server = { ...server, state };
     entry.sealedToken = sealedToken;
-    if (moved || renamed) {
+    if (regrouped) entry.site = resolveTarget(server, egress).site;
+    if (moved) {
       Object.assign(entry, resolveTarget(server, egress));
       if (oldOrigin !== '' && oldOrigin !== entry.origin) egress.forget(oldOrigin);
     }

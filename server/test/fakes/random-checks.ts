@@ -23,6 +23,15 @@ export type Passed = {
   verdict: Verdict;
 };
 
+type Answered = Extract<CheckOutcome, { kind: 'answered' }>;
+
+/** An answer that names no component. */
+export const answered = (
+  status: Answered['status'],
+  reason: Answered['reason'],
+  detail: string | null,
+): Answered => ({ kind: 'answered', status, reason, detail, components: {}, version: null });
+
 const answers = (
   [
     ['healthy', 'ok', null],
@@ -31,16 +40,7 @@ const answers = (
     ['critical', 'component_failed', 'database: down'],
     ['critical', 'reported_critical', null],
   ] as const
-).map(
-  ([status, reason, detail]): CheckOutcome => ({
-    kind: 'answered',
-    status,
-    reason,
-    detail,
-    components: {},
-    version: null,
-  }),
-);
+).map(([status, reason, detail]): CheckOutcome => answered(status, reason, detail));
 const failures = (
   [
     ['timeout', false],
