@@ -4,7 +4,6 @@ import { expect, it } from 'vitest';
 import { startControlPlane } from './control-plane.ts';
 import { withFleetData } from './fleet-data.ts';
 import { spawnSimulator } from './processes.ts';
-import { targetsOf } from './simulator/identity.ts';
 
 type Summary = { summary: { total_servers: number; healthy_servers: number } };
 
@@ -13,7 +12,7 @@ it('runs the real program on a fleet, and leaves nothing behind', async () => {
   const controlPlane = await startControlPlane({ FLEET_HEALTH_INTERVAL: '1' });
   try {
     const before = await controlPlane.cpu();
-    await controlPlane.registerFleet(targetsOf(simulator));
+    await controlPlane.registerFleet(simulator.targets);
     const answered = async () => (await simulator.stats()).traffic.answers[200] ?? 0;
     await expect.poll(answered, { timeout: 20_000 }).toBeGreaterThan(10);
     // The kernel counts in steps of 10 ms, and ten polls may cost less; polling goes on until it shows.
@@ -22,7 +21,7 @@ it('runs the real program on a fleet, and leaves nothing behind', async () => {
       await expect.poll(spentMs, { timeout: 20_000 }).toBeGreaterThan(before[part]);
     }
     expect(await controlPlane.residentBytes()).toBeGreaterThan(64e6);
-    await expect(controlPlane.registerFleet(targetsOf(simulator))).rejects.toThrow('was answered 409');
+    await expect(controlPlane.registerFleet(simulator.targets)).rejects.toThrow('was answered 409');
   } finally {
     await controlPlane.stop();
     await simulator.stop();

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { runProgram, spawnSimulator } from './processes.ts';
 import { bareSocketLoop } from './references/bare-socket.ts';
 import type { LoopRun } from './references/child.ts';
-import { targetOf } from './simulator/identity.ts';
 
 const CHILD = new URL('./references/child.ts', import.meta.url);
 
@@ -29,12 +28,12 @@ describe('the simulator program', () => {
   it('ends although its clients are leaving at that moment', async () => {
     const simulator = await spawnSimulator(500);
     const loop = bareSocketLoop();
-    const checks = Array.from({ length: 500 }, (_, index) => {
-      const target = targetOf(simulator.seed, simulator.port, index);
-      return new Promise(resolve => {
-        loop.check(target, resolve);
-      });
-    });
+    const checks = simulator.targets.map(
+      target =>
+        new Promise(resolve => {
+          loop.check(target, resolve);
+        }),
+    );
     expect(new Set(await Promise.all(checks))).toEqual(new Set([undefined]));
     await loop.close();
     await simulator.stop();

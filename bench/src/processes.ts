@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { type FleetPart, type Target, targetsOf } from './simulator/identity.ts';
+import type { Kind } from './simulator/request.ts';
 import type { SimulatorStats } from './simulator/simulator.ts';
 
 /** A program in a process of its own that ends when the bench ends. */
@@ -11,6 +13,10 @@ export type Program = {
   nextLine(): Promise<string>;
   /** Writes a line to its standard input. */
   tell(line: string): void;
+  /** Ends it at once, without a word. Resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Resolves when it is gone, for whatever reason. */
+  readonly ended: Promise<void>;
   /** Ends it: SIGTERM, and SIGKILL when that was not heard. Resolves when it is gone. */
   stop(): Promise<void>;
 };
@@ -42,15 +48,22 @@ export function startProgram({ name, script, args = [], env }: ProgramOptions): 
   child.stdin.on('error', () => {});
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   if (child.pid === undefined) throw new Error(`The ${name} cannot be started`);
+  const ended = once(child, 'exit').then(() => undefined);
+  const stop = stopWhenInterrupted(() => end(child));
   return {
     pid: child.pid,
+    ended,
     async nextLine() {
       const { value, done } = await lines.next();
       if (done === true) throw new Error(`The ${name} ended before it answered`);
       return value;
     },
     tell: line => void child.stdin.write(`${line}\n`),
-    stop: stopWhenInterrupted(() => end(child)),
+    async kill() {
+      child.kill('SIGKILL');
+      await stop();
+    },
+    stop,
   };
 }
 
@@ -71,11 +84,12 @@ export async function stopEverything(): Promise<void> {
 }
 
 /** A simulator in a process of its own, so that its CPU and its event loop are not those measured. */
-export type SimulatorProcess = {
-  readonly port: number;
-  readonly seed: string;
-  readonly servers: number;
+export type SimulatorProcess = FleetPart & {
+  readonly pid: number;
+  readonly targets: readonly Target[];
   stats(): Promise<SimulatorProcessStats>;
+  /** Checks answered with 200 since the start, by place. */
+  answered(kind: Kind): Promise<number[]>;
   /** Begins the judgement of the schedule anew. */
   reset(): Promise<void>;
   stop(): Promise<void>;
@@ -94,19 +108,21 @@ export async function spawnSimulator(
     script: new URL('./simulator/main.ts', import.meta.url),
     args: ['--servers', String(servers), '--port', '0', '--seed', seed, ...flags],
   });
-  const ready: { port: number } = JSON.parse(await program.nextLine());
-
+  const ready: Omit<FleetPart, 'seed'> = JSON.parse(await program.nextLine());
+  const { port, first, scheme } = ready;
+  const part: FleetPart = { seed, port, scheme, first, servers };
+  const ask = async (command: string) => {
+    program.tell(command);
+    return JSON.parse(await program.nextLine());
+  };
   return {
-    port: ready.port,
-    seed,
-    servers,
-    async stats() {
-      program.tell('stats');
-      return JSON.parse(await program.nextLine());
-    },
+    ...part,
+    pid: program.pid,
+    targets: targetsOf(part),
+    stats: () => ask('stats'),
+    answered: async kind => (await ask(`answered ${kind}`)).answered,
     async reset() {
-      program.tell('reset');
-      await program.nextLine();
+      await ask('reset');
     },
     stop: () => program.stop(),
   };
@@ -114,8 +130,8 @@ export async function spawnSimulator(
 
 /** Runs a program of the bench to its end and returns what it printed. Its errors go to our stderr. */
 export async function runProgram(script: URL, argument: string): Promise<string> {
-  const child = spawn(process.execPath, [fileURLToPath(script), argument], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  const child = spawn(process.execPath, ['--import', END_WITH_PARENT, fileURLToPath(script), argument], {
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
   const output: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => output.push(chunk));

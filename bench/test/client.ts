@@ -1,15 +1,18 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Clock } from '../src/simulator/fleet.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '../src/simulator/simulator.ts';
 
 const running: Simulator[] = [];
 const sockets: Socket[] = [];
+const sessions = new Map<string, Buffer>();
 
 /** Ends every simulator and client of the test that has just run. */
 export async function endAll(): Promise<void> {
   for (const socket of sockets.splice(0)) socket.destroy();
+  sessions.clear();
   for (const simulator of running.splice(0)) await simulator.stop();
 }
 
@@ -20,10 +23,28 @@ export async function start(options: Partial<SimulatorOptions>, clock?: Clock): 
   return simulator;
 }
 
-/** A socket whose connect has begun. Its errors are left to those who wait for them. */
-export function dial(simulator: Simulator, index: number): Socket {
-  const socket = connect({ host: simulator.targets[index]!.address, port: simulator.port });
+/** A socket whose connect to a server, or to an address, has begun. Its errors are left to those who wait for them. */
+export function dial(simulator: Simulator, to: number | string): Socket {
+  const host = typeof to === 'string' ? to : simulator.targets[to]!.address;
+  const socket = connect({ host, port: simulator.port });
   socket.on('error', () => {});
+  socket.setEncoding('latin1');
+  sockets.push(socket);
+  return socket;
+}
+
+/** The same over TLS, resuming the session that the last one left. */
+export function dialTls(simulator: Simulator, place: number): TLSSocket {
+  const { address } = simulator.targets[place]!;
+  const session = sessions.get(address);
+  const socket = connectTls({
+    host: address,
+    port: simulator.port,
+    ca: simulator.authorities!,
+    ...(session === undefined ? {} : { session }),
+  });
+  socket.on('error', () => {});
+  socket.on('session', ticket => sessions.set(address, ticket));
   socket.setEncoding('latin1');
   sockets.push(socket);
   return socket;

@@ -94,7 +94,7 @@ describe('direction', () => {
       agent: { protocol: 'type' },
       server: { protocol: 'value' },
       web: { sdk: 'value' },
-      bench: { server: 'value', protocol: 'value' },
+      bench: { server: 'value', agent: 'value', protocol: 'value' },
       scripts: { server: 'value' },
     };
     const programOf = (to: string): string | null =>

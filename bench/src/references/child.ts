@@ -21,7 +21,9 @@ export type LoopResult = { checks: number; cpuUs: number; wallMs: number };
 
 async function measure(run: LoopRun): Promise<LoopResult> {
   const loop = LOOPS[run.loop]();
-  const targets = Array.from({ length: run.targets }, (_, index) => targetOf(run.seed, run.port, index));
+  const targets = Array.from({ length: run.targets }, (_, index) =>
+    targetOf({ ...run, scheme: 'http' }, index),
+  );
   await checkAll(loop, targets, 1, run.concurrency);
 
   const cpuBefore = process.cpuUsage();

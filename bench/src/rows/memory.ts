@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context, Row } from '../context.ts';
 import { cpuMs, pssBytes } from '../proc.ts';
 import { type Program, startProgram } from '../processes.ts';
-import { targetsOf } from '../simulator/identity.ts';
 
 const SCALES = {
   full: { servers: 1_000, healthSeconds: 5, rounds: 5, agentMs: 4_000 },
@@ -67,7 +66,7 @@ function controlPlanePeak(context: Context): Promise<number> {
   };
   return context.withSimulator(servers, [], simulator =>
     context.withControlPlane(settings, async controlPlane => {
-      await controlPlane.registerFleet(targetsOf(simulator));
+      await controlPlane.registerFleet(simulator.targets);
       await sleep((rounds - 1) * healthSeconds * 1000);
       let peakBytes = 0;
       const endMs = performance.now() + healthSeconds * 1000;

@@ -3,7 +3,6 @@ import type { Row } from '../context.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import type { SimulatorProcess } from '../processes.ts';
 import type { LoopName } from '../references/loops.ts';
-import { targetsOf } from '../simulator/identity.ts';
 
 const SCALES = {
   full: { servers: 4_000, intervalSeconds: 4, warmUpRounds: 3, rounds: 5, referenceRounds: 3 },
@@ -31,7 +30,7 @@ export const pollCost: Row = {
     };
     const cost = await context.withSimulator(servers, [], simulator =>
       context.withControlPlane(settings, async controlPlane => {
-        await controlPlane.registerFleet(targetsOf(simulator));
+        await controlPlane.registerFleet(simulator.targets);
         await sleep(warmUpRounds * intervalSeconds * 1000);
         return costOf(controlPlane, simulator, rounds * intervalSeconds * 1000);
       }),

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Row } from '../context.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { median } from '../report.ts';
-import { targetsOf } from '../simulator/identity.ts';
 
 const SCALES = { full: { servers: 5_000, rounds: 3 }, quick: { servers: 600, rounds: 2 } };
 
@@ -21,7 +20,7 @@ export const round: Row = {
     const settings = { FLEET_HEALTH_INTERVAL: '86400', FLEET_METRICS_INTERVAL: '86400' };
     const timesMs = await context.withSimulator(servers, [], simulator =>
       context.withControlPlane(settings, async controlPlane => {
-        await controlPlane.registerFleet(targetsOf(simulator));
+        await controlPlane.registerFleet(simulator.targets);
         // The first round waits for the checks that follow registration, and is not counted.
         await roundMs(controlPlane, servers);
         const times = [];

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Row } from '../context.ts';
-import { targetsOf } from '../simulator/identity.ts';
 import type { Cadence } from '../simulator/ledger.ts';
 
 const SCALES = {
@@ -30,7 +29,7 @@ export const schedule: Row = {
     };
     const { stats, ownP99Ms } = await context.withSimulator(servers, flags, simulator =>
       context.withControlPlane(settings, async controlPlane => {
-        await controlPlane.registerFleet(targetsOf(simulator));
+        await controlPlane.registerFleet(simulator.targets);
         await sleep(healthSeconds * 1000);
         await simulator.reset();
         await sleep(INTERVALS * metricsSeconds * 1000);

@@ -113,7 +113,8 @@ describe('setBehaviour', () => {
   });
 
   it('refuses from now on, cuts what is open, and comes back', async () => {
-    const simulator = await start({ servers: 1 });
+    const simulator = await start({ servers: 3 });
+    await simulator.setBehaviour(2, 'blackhole');
     const socket = dial(simulator, 0);
     await once(socket, 'connect');
     const cut = failure(socket);
@@ -122,9 +123,12 @@ describe('setBehaviour', () => {
     await simulator.setBehaviour(0, 'refuse');
     expect(await cut).toBe('ECONNRESET');
     expect(await failure(dial(simulator, 0))).toBe('ECONNREFUSED');
+    expect(await ask(simulator, 1)).toMatchObject({ status: 200 });
     await simulator.setBehaviour(0, 'degraded');
     expect((await ask(simulator, 0)).body).toContain('"healthy":false');
-    expect(simulator.stats().servers).toEqual({ degraded: 1 });
+    expect(simulator.stats().servers).toEqual({ healthy: 1, degraded: 1, blackhole: 1 });
+    dial(simulator, 2);
+    expect(await pendingConnects(simulator, 2)).toBe(1);
   });
 
   it('changes several servers at once', async () => {

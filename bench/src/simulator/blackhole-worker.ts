@@ -57,7 +57,8 @@ function listen(address: string): Promise<Reply> {
     listener.once('error', (error: NodeJS.ErrnoException) =>
       resolve({ error: { message: error.message, code: error.code } }),
     );
-    listener.listen({ host: address, port, backlog: 1 }, () => resolve({}));
+    // Beside the listener on all addresses, which the kernel passes over for this one.
+    listener.listen({ host: address, port, backlog: 1, reusePort: true }, () => resolve({}));
   });
 }
 

@@ -53,7 +53,7 @@ export class BlackHoles {
     }
   }
 
-  /** Frees the address: from now on a connect is refused until something else listens there. */
+  /** Frees the address: from now on a connect is for whoever else listens there. */
   async close(address: string): Promise<void> {
     await this.#ask({ do: 'close', address });
   }

@@ -23,9 +23,11 @@ const head: Head = { end: 0, kind: 'other', tokenStart: 0, tokenEnd: 0, keepAliv
  * as overlapping, and answers keep the order of the requests.
  */
 export class Connection {
+  /** The server's place in the simulator. */
+  readonly place: number;
+  readonly #raw: Socket;
   readonly #socket: Socket;
   readonly #fleet: Fleet;
-  readonly #index: number;
   readonly #waiting: Exchange[] = [];
   #unparsed: Buffer | undefined;
   #delay: NodeJS.Timeout | undefined;
@@ -33,23 +35,41 @@ export class Connection {
   #ending = false;
   #silent = false;
 
-  constructor(socket: Socket, fleet: Fleet, index: number) {
-    this.#socket = socket;
+  /** An accepted socket to the server at this place, and how it is secured where the fleet speaks TLS. */
+  constructor(raw: Socket, fleet: Fleet, place: number) {
+    this.#raw = raw;
+    this.#socket = fleet.tls?.secure(raw, place) ?? raw;
     this.#fleet = fleet;
-    this.#index = index;
+    this.place = place;
   }
 
-  /** Begins to read. The connection looks after itself from here to its end. */
-  open(): void {
+  /** Begins to read. The connection looks after itself from here to its end, of which it tells. */
+  open(onClosed: () => void): void {
     const socket = this.#socket;
     this.#fleet.traffic.connectionsAccepted++;
     this.#fleet.traffic.connectionsOpen++;
-    socket.setNoDelay(true);
+    this.#raw.setNoDelay(true);
     socket.on('data', chunk => this.#read(chunk));
     socket.on('drain', () => socket.resume());
     // The client may go away at any moment; 'close' follows and does what there is to do.
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#closed());
+    socket.on('close', () => {
+      this.#closed();
+      onClosed();
+    });
+  }
+
+  /**
+   * Ends the connection with RST. One that the client is already closing is only closed: a reset in the
+   * middle of a shutdown fails in libuv and leaves a handle on which Node 24 spins for ever at its exit.
+   */
+  reset(): void {
+    if (this.#socket.writableEnded || this.#socket.destroyed) this.#socket.destroy();
+    else this.#raw.resetAndDestroy();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
   }
 
   #read(chunk: Buffer): void {
@@ -72,14 +92,15 @@ export class Connection {
       this.#waiting.push({ status: REFUSALS[parsed], keepAlive: false });
       return;
     }
-    const { kind, keepAlive } = head;
+    const { kind } = head;
+    const keepAlive = head.keepAlive && !this.#fleet.closes;
     this.#ending = !keepAlive;
-    if (!this.#fleet.isToken(this.#index, buffer, head.tokenStart, head.tokenEnd)) {
+    if (!this.#fleet.isToken(this.place, buffer, head.tokenStart, head.tokenEnd)) {
       this.#waiting.push({ status: 401, keepAlive });
     } else if (kind === 'other') {
       this.#waiting.push({ status: 404, keepAlive });
     } else {
-      this.#fleet.ledger.begin(this.#index, kind);
+      this.#fleet.ledger.begin(this.place, kind);
       this.#waiting.push({ kind, keepAlive });
     }
   }
@@ -87,7 +108,7 @@ export class Connection {
   #answerNext(): void {
     const exchange = this.#waiting[0];
     if (exchange === undefined) return;
-    const delayMs = this.#fleet.delayMs(this.#index);
+    const delayMs = this.#fleet.delayMs(this.place);
     if (delayMs === 0) {
       this.#answer(exchange);
     } else {
@@ -103,13 +124,13 @@ export class Connection {
       this.#write(exchange, exchange.status, '{"error":"refused"}');
       return;
     }
-    const reaction = this.#fleet.react(this.#index, exchange.kind);
+    const reaction = this.#fleet.react(this.place, exchange.kind);
     if (reaction === 'silence') {
       this.#silent = true;
     } else if (reaction === 'reset') {
-      resetConnection(this.#socket);
+      this.reset();
     } else {
-      this.#fleet.ledger.finish(this.#index, exchange.kind);
+      this.#fleet.ledger.finish(this.place, exchange.kind, reaction.status === 200);
       this.#write(exchange, reaction.status, reaction.body);
     }
   }
@@ -132,17 +153,8 @@ export class Connection {
     this.#fleet.traffic.unanswered += this.#waiting.length;
     clearTimeout(this.#delay);
     for (const exchange of this.#waiting) {
-      if ('kind' in exchange) this.#fleet.ledger.finish(this.#index, exchange.kind);
+      if ('kind' in exchange) this.#fleet.ledger.finish(this.place, exchange.kind, false);
     }
     this.#waiting.length = 0;
   }
-}
-
-/**
- * Ends the connection with RST. One that the client is already closing is only closed: a reset in the
- * middle of a shutdown fails in libuv and leaves a handle on which Node 24 spins for ever at its exit.
- */
-export function resetConnection(socket: Socket): void {
-  if (socket.writableEnded || socket.destroyed) socket.destroy();
-  else socket.resetAndDestroy();
 }

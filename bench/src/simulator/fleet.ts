@@ -3,6 +3,7 @@ import { type Behaviour, seededRandom } from './behaviour.ts';
 import { TOKEN_LENGTH, tokenOf } from './identity.ts';
 import { Ledger } from './ledger.ts';
 import type { Kind } from './request.ts';
+import type { Tls } from './tls.ts';
 
 /** Time as the simulator sees it, so that a test can own it. */
 export type Clock = { wallMs: () => number; monotonicMs: () => number };
@@ -12,6 +13,10 @@ export const systemClock: Clock = { wallMs: () => Date.now(), monotonicMs: () =>
 /** How the servers behave; see the flags of the same names. */
 export type FleetOptions = {
   seed: string;
+  /** Index of the first server in the whole fleet, of which this may be a part. */
+  first: number;
+  /** Whether every connection is closed after its first answer. */
+  closes: boolean;
   /** Delay before every answer. */
   latencyMs: number;
   /** Bounds of the delay that a `slow` server adds, drawn evenly for each request. */
@@ -39,11 +44,16 @@ export type Traffic = {
 const FAILED: Reaction = { status: 500, body: '{"error":"internal"}' };
 const UNAUTHORIZED: Reaction = { status: 401, body: '{"error":"unauthorized"}' };
 
-/** The simulated servers without their sockets: who they are, how they behave, what they have seen. */
+/**
+ * The simulated servers without their sockets: who they are, how they behave, what they have seen. A server is
+ * named by its place in this part of the fleet, from 0.
+ */
 export class Fleet {
   readonly behaviours: Behaviour[];
   readonly ledger: Ledger;
   readonly responses: ResponseWriter;
+  readonly closes: boolean;
+  readonly tls: Tls | undefined;
   readonly traffic: Traffic = { connectionsAccepted: 0, connectionsOpen: 0, answers: {}, unanswered: 0 };
   readonly #options: FleetOptions;
   readonly #clock: Clock;
@@ -51,13 +61,21 @@ export class Fleet {
   readonly #startedMs: number;
   readonly #tokens: Buffer;
 
-  constructor(behaviours: Behaviour[], options: FleetOptions, clock: Clock) {
+  constructor(
+    behaviours: Behaviour[],
+    options: FleetOptions,
+    { clock, tls }: { clock: Clock; tls?: Tls | undefined },
+  ) {
     this.behaviours = behaviours;
     this.#options = options;
+    this.closes = options.closes;
+    this.tls = tls;
     this.#clock = clock;
     this.#random = seededRandom(options.seed);
     this.#startedMs = clock.monotonicMs();
-    this.#tokens = Buffer.from(behaviours.map((_, index) => tokenOf(options.seed, index)).join(''));
+    this.#tokens = Buffer.from(
+      behaviours.map((_, index) => tokenOf(options.seed, options.first + index)).join(''),
+    );
     this.responses = new ResponseWriter(clock.wallMs);
     this.ledger = new Ledger(
       behaviours,
@@ -113,7 +131,7 @@ export class Fleet {
     if (kind === 'health') return healthBody(degraded);
     // Each server booted 1 to 30 days before the simulator started.
     const upSeconds = 86_400 * (1 + (index % 30)) + this.#elapsedMs() / 1000;
-    return metricsBody(index, upSeconds, degraded);
+    return metricsBody(this.#options.first + index, upSeconds, degraded);
   }
 
   #isInFailingHalf(): boolean {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addressOf, MAX_SERVERS, TOKEN_LENGTH, targetOf, tokenOf } from './identity.ts';
+import { addressOf, indexOf, MAX_SERVERS, TOKEN_LENGTH, targetOf, tokenOf } from './identity.ts';
 
 describe('addressOf', () => {
   it.each([
@@ -10,7 +10,15 @@ describe('addressOf', () => {
     [MAX_SERVERS - 1, '127.16.66.64'],
   ])('gives server %i the address %s', (index, address) => {
     expect(addressOf(index)).toBe(address);
+    expect(indexOf(address)).toBe(index);
   });
+
+  it.each(['127.0.0.1', '127.1.0.0', '127.16.66.65', '127.255.255.255', '10.1.0.1', '::1', ''])(
+    'gives %j to no server',
+    address => {
+      expect(indexOf(address)).toBeUndefined();
+    },
+  );
 });
 
 describe('tokenOf', () => {
@@ -24,7 +32,7 @@ describe('tokenOf', () => {
 
 describe('targetOf', () => {
   it('has a base URL without a trailing slash', () => {
-    expect(targetOf('x', 7800, 1)).toEqual({
+    expect(targetOf({ seed: 'x', port: 7800, scheme: 'http' }, 1)).toEqual({
       index: 1,
       address: '127.1.0.2',
       url: 'http://127.1.0.2:7800',

@@ -16,7 +16,7 @@ beforeEach(() => {
 function checkAt(...timesMs: number[]): void {
   for (nowMs of timesMs) {
     ledger.begin(0, 'health');
-    ledger.finish(0, 'health');
+    ledger.finish(0, 'health', true);
   }
 }
 
@@ -33,6 +33,7 @@ describe('Ledger', () => {
       checks: 4,
       latenessMs: { p50: 0, p90: 0, p99: 0, max: 0 },
       late: 0,
+      missed: 0,
       early: 0,
       overlaps: 0,
     });
@@ -53,6 +54,25 @@ describe('Ledger', () => {
     expect(healthy().late).toBe(0);
     checkAt(64_001);
     expect(healthy().late).toBe(1);
+  });
+
+  it('counts as missed what comes, or has not come, more than two intervals after its predecessor', () => {
+    checkAt(0, 60_000);
+    expect(healthy().missed).toBe(0);
+    checkAt(120_001);
+    expect(healthy().missed).toBe(1);
+    nowMs = 180_002;
+    expect(healthy().missed).toBe(2);
+  });
+
+  it('counts what each server has answered with success, whatever is reset', () => {
+    checkAt(0, 30_000);
+    ledger.begin(1, 'health');
+    ledger.finish(1, 'health', false);
+    ledger.reset();
+    checkAt(60_000);
+    expect(ledger.answered('health')).toEqual([3, 0, 0, 0]);
+    expect(ledger.answered('metrics')).toEqual([0, 0, 0, 0]);
   });
 
   it('blames a schedule that has stopped, without a further check', () => {
@@ -79,11 +99,11 @@ describe('Ledger', () => {
     expect(healthy().overlaps).toBe(0);
     ledger.begin(0, 'health');
     expect(healthy().overlaps).toBe(1);
-    ledger.finish(0, 'health');
+    ledger.finish(0, 'health', true);
     ledger.begin(0, 'health');
     expect(healthy().overlaps).toBe(2);
-    ledger.finish(0, 'health');
-    ledger.finish(0, 'health');
+    ledger.finish(0, 'health', true);
+    ledger.finish(0, 'health', true);
     ledger.begin(0, 'health');
     expect(healthy().overlaps).toBe(2);
   });

@@ -21,6 +21,8 @@ export type Cadence = {
   latenessMs: { p50: number; p90: number; p99: number; max: number };
   /** Checks that were late by more than 2 s, and servers whose next check is overdue by as much now. */
   late: number;
+  /** Checks that came more than two intervals after their predecessor, and servers that wait for as long now. */
+  missed: number;
   /** Checks that came less than half an interval after their predecessor. */
   early: number;
   /** Checks that came while one of the same kind was still unanswered. */
@@ -40,6 +42,7 @@ export type LedgerStats = {
 type Group = {
   checks: number;
   late: number;
+  missed: number;
   early: number;
   overlaps: number;
   maxMs: number;
@@ -58,6 +61,7 @@ export class Ledger {
   readonly #arrivals: Float64Array;
   readonly #count: Uint32Array;
   readonly #inFlight: Uint16Array;
+  readonly #answered: Uint32Array;
   readonly #maxLatenessMs: Float64Array;
   #groups = new Map<string, Group>();
   #sinceMs: number;
@@ -75,6 +79,7 @@ export class Ledger {
     this.#arrivals = new Float64Array(cells * RECENT_ARRIVALS);
     this.#count = new Uint32Array(cells);
     this.#inFlight = new Uint16Array(cells);
+    this.#answered = new Uint32Array(cells);
     this.#maxLatenessMs = new Float64Array(cells);
     this.#sinceMs = nowMs();
   }
@@ -94,9 +99,16 @@ export class Ledger {
     this.#count[cell] = count + 1;
   }
 
-  /** The check was answered, or its connection ended. */
-  finish(index: number, kind: Kind): void {
-    this.#inFlight[cellOf(index, kind)]!--;
+  /** The check was answered, or its connection ended. `success`: with 200. */
+  finish(index: number, kind: Kind, success: boolean): void {
+    const cell = cellOf(index, kind);
+    this.#inFlight[cell]!--;
+    if (success) this.#answered[cell]!++;
+  }
+
+  /** Checks answered with 200 by each server since the start: nothing resets them. */
+  answered(kind: Kind): number[] {
+    return Array.from(this.#behaviours, (_, index) => this.#answered[cellOf(index, kind)]!);
   }
 
   /** Starts the server's cadence anew: after a change of behaviour its schedule is meant to change. */
@@ -146,6 +158,7 @@ export class Ledger {
     const bucket = Math.min(BUCKETS - 1, Math.floor(latenessMs / BUCKET_MS));
     group.buckets[bucket]!++;
     if (latenessMs > LATE_MS) group.late++;
+    if (latenessMs > intervalMs) group.missed++;
     if (gapMs < intervalMs / 2) group.early++;
     if (latenessMs > group.maxMs) group.maxMs = latenessMs;
     if (latenessMs > this.#maxLatenessMs[cell]!) this.#maxLatenessMs[cell] = latenessMs;
@@ -167,6 +180,7 @@ export class Ledger {
         max: Math.round(maxMs),
       },
       late: group.late + overdueMs.filter(ms => ms > LATE_MS).length,
+      missed: group.missed + overdueMs.filter(ms => ms > this.#intervalMs[kind]).length,
       early: group.early,
       overlaps: group.overlaps,
     };
@@ -205,7 +219,15 @@ export class Ledger {
     const key = behaviour + kind;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      group = { checks: 0, late: 0, early: 0, overlaps: 0, maxMs: 0, buckets: new Uint32Array(BUCKETS) };
+      group = {
+        checks: 0,
+        late: 0,
+        missed: 0,
+        early: 0,
+        overlaps: 0,
+        maxMs: 0,
+        buckets: new Uint32Array(BUCKETS),
+      };
       this.#groups.set(key, group);
     }
     return group;

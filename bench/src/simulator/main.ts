@@ -25,7 +25,9 @@ async function main(argv: readonly string[]): Promise<void> {
   let simulator: Simulator | undefined;
   try {
     simulator = await startSimulator(commandLine.options);
-    if (commandLine.targetsFile !== undefined) writeTargets(simulator, commandLine.targetsFile);
+    const { targetsFile, authoritiesFile } = commandLine;
+    if (targetsFile !== undefined) writeTargets(simulator, targetsFile);
+    if (authoritiesFile !== undefined) writeFileSync(authoritiesFile, simulator.authorities ?? '');
   } catch (error) {
     fail(explain(error));
     await simulator?.stop();
@@ -51,33 +53,47 @@ function serve(simulator: Simulator): void {
   });
 
   const { port, targets } = simulator;
-  const [first, last] = [targets[0]?.url, targets.at(-1)?.url];
-  printLine({ event: 'ready', pid: process.pid, servers: targets.length, port, first, last });
+  const scheme = simulator.authorities === undefined ? 'http' : 'https';
+  const [from, to] = [targets[0], targets.at(-1)];
+  printLine({
+    event: 'ready',
+    pid: process.pid,
+    servers: targets.length,
+    first: from?.index,
+    port,
+    scheme,
+    urls: [from?.url, to?.url],
+  });
 }
 
 async function obey(simulator: Simulator, line: string): Promise<void> {
-  const [command, index, name] = line.trim().split(/\s+/);
+  const [command, which, name] = line.trim().split(/\s+/);
   if (command === 'stats') {
     printStats(simulator);
   } else if (command === 'reset') {
     simulator.resetStats();
     loopDelay.reset();
     printLine({ event: 'reset' });
+  } else if (command === 'answered' && (which === 'health' || which === 'metrics')) {
+    printLine({ event: 'answered', kind: which, answered: simulator.answered(which) });
   } else if (command === 'behaviour') {
     const behaviour = BEHAVIOURS.find(known => known === name);
-    const target = simulator.targets[Number(index)];
-    if (behaviour === undefined || target === undefined) {
+    const place = Number(which);
+    if (behaviour === undefined || simulator.targets[place] === undefined) {
       const last = simulator.targets.length - 1;
       printLine({
         event: 'error',
-        error: `behaviour takes a server from 0 to ${last} and one of ${BEHAVIOURS.join(' ')}`,
+        error: `behaviour takes a place from 0 to ${last} and one of ${BEHAVIOURS.join(' ')}`,
       });
       return;
     }
-    await simulator.setBehaviour(target.index, behaviour);
-    printLine({ event: 'behaviour', index: target.index, behaviour });
+    await simulator.setBehaviour(place, behaviour);
+    printLine({ event: 'behaviour', place, behaviour });
   } else if (command !== '') {
-    printLine({ event: 'error', error: 'the commands are stats, reset, and behaviour INDEX NAME' });
+    printLine({
+      event: 'error',
+      error: 'the commands are stats, reset, answered KIND, and behaviour PLACE NAME',
+    });
   }
 }
 
@@ -97,8 +113,8 @@ function printLine(value: object): void {
 }
 
 function writeTargets(simulator: Simulator, file: string): void {
-  const lines = simulator.targets.map(({ index, url, token }) =>
-    JSON.stringify({ index, url, token, behaviour: simulator.behaviourOf(index) }),
+  const lines = simulator.targets.map(({ index, url, token }, place) =>
+    JSON.stringify({ index, url, token, behaviour: simulator.behaviourOf(place) }),
   );
   writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
 }

@@ -4,18 +4,28 @@ import { DEFAULT_OPTIONS } from './simulator.ts';
 
 describe('parseCommandLine', () => {
   it('has a default for everything', () => {
-    expect(parseCommandLine([])).toEqual({ ok: true, options: DEFAULT_OPTIONS, targetsFile: undefined });
+    expect(parseCommandLine([])).toEqual({
+      ok: true,
+      options: DEFAULT_OPTIONS,
+      targetsFile: undefined,
+      authoritiesFile: undefined,
+    });
   });
 
   it('reads every kind of flag', () => {
     const argv =
-      '--servers 50 --port 0 --seed x --latency-ms 2.5 --health-interval-ms 1000 --targets /tmp/t --blackhole 0.1 --hang 3-4';
+      '--servers 50 --port 0 --seed x --latency-ms 2.5 --health-interval-ms 1000 --targets /tmp/t --blackhole 0.1 --hang 3-4 --first 200 --tls /tmp/ca --no-resumption --close';
     expect(parseCommandLine(argv.split(' '))).toEqual({
       ok: true,
       targetsFile: '/tmp/t',
+      authoritiesFile: '/tmp/ca',
       options: {
         ...DEFAULT_OPTIONS,
         servers: 50,
+        first: 200,
+        tls: true,
+        resumption: false,
+        closes: true,
         port: 0,
         seed: 'x',
         latencyMs: 2.5,
@@ -29,6 +39,9 @@ describe('parseCommandLine', () => {
     ['--servers 0', '--servers must be a whole number from 1 to 1000000, not "0"'],
     ['--servers 1e3', '--servers must be a whole number from 1 to 1000000, not "1e3"'],
     ['--servers 1.5', '--servers must be a whole number from 1 to 1000000, not "1.5"'],
+    ['--first 1000000', '--first must be a whole number from 0 to 999999, not "1000000"'],
+    ['--first 999999 --servers 2', '--first and --servers together must be at most 1000000'],
+    ['--no-resumption', '--no-resumption needs --tls'],
     ['--port 65536', '--port must be a whole number from 0 to 65535, not "65536"'],
     ['--seed=', '--seed must be 1 to 256 characters'],
     ['--latency-ms fast', '--latency-ms must be a number from 0 to 86400000, not "fast"'],

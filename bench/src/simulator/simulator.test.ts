@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ask, dial, endAll, readAnswers, requestTo, start } from '../../test/client.ts';
+import { ask, dial, dialTls, endAll, failure, readAnswers, requestTo, start } from '../../test/client.ts';
+import { addressOf } from './identity.ts';
 import { startSimulator } from './simulator.ts';
 
 afterEach(endAll);
@@ -58,12 +59,18 @@ describe('a simulated server', () => {
     expect(await readAnswers(socket, 1)).toMatchObject([{ status: 200 }]);
   });
 
-  it('closes the connection when asked to, and after a request it cannot read', async () => {
+  it('closes the connection when asked to, when set to, and after a request it cannot read', async () => {
     const simulator = await start({ servers: 1 });
     const polite = dial(simulator, 0);
     polite.write(requestTo(simulator, 0, '/health', 'Connection: close\r\n'));
     expect(await readAnswers(polite, 1)).toMatchObject([{ status: 200 }]);
     await once(polite, 'end');
+
+    const closing = await start({ servers: 1, closes: true });
+    const kept = dial(closing, 0);
+    kept.write(requestTo(closing, 0));
+    expect(await readAnswers(kept, 1)).toMatchObject([{ status: 200 }]);
+    await once(kept, 'end');
 
     const broken = dial(simulator, 0);
     broken.write(`POST /health HTTP/1.1\r\n\r\n${requestTo(simulator, 0)}`);
@@ -77,6 +84,63 @@ describe('a simulated server', () => {
     socket.write(requestTo(simulator, 0).repeat(65));
     await once(socket, 'close');
     expect(simulator.stats().traffic).toMatchObject({ connectionsOpen: 0, unanswered: 65 });
+  });
+});
+
+describe('a part of a fleet', () => {
+  it('has the addresses and tokens of its place in the whole, and nobody else is there', async () => {
+    const whole = await start({ servers: 300 });
+    const part = await start({ servers: 2, first: 255 });
+    expect(part.targets.map(({ index, address, token }) => ({ index, address, token }))).toEqual(
+      whole.targets.slice(255, 257).map(({ index, address, token }) => ({ index, address, token })),
+    );
+    expect(await ask(part, 1)).toMatchObject({ status: 200 });
+    expect(part.answered('health')).toEqual([0, 1]);
+    expect(part.answered('metrics')).toEqual([0, 0]);
+
+    const before = dial(part, addressOf(254));
+    before.write(requestTo(part, 0));
+    await once(before, 'close');
+    expect(part.stats().traffic).toMatchObject({ connectionsAccepted: 1, answers: { 200: 1 } });
+  });
+
+  it('answers at one address of many without a descriptor for each', async () => {
+    const simulator = await start({ servers: 30_000 });
+    expect(await ask(simulator, 29_999)).toMatchObject({ status: 200 });
+  });
+});
+
+describe('a fleet that speaks https', () => {
+  it('has a certificate for each address, and remembers sessions', async () => {
+    const simulator = await start({ servers: 70, tls: true });
+    expect(simulator.targets[69]!.url).toMatch(/^https:/);
+    for (const place of [0, 69, 69]) {
+      const socket = dialTls(simulator, place);
+      socket.write(requestTo(simulator, place));
+      expect(await readAnswers(socket, 1)).toMatchObject([{ status: 200 }]);
+      expect(socket.authorized).toBe(true);
+    }
+    expect(simulator.stats().handshakes).toEqual({ full: 2, resumed: 1 });
+    expect((await start({ servers: 1 })).stats().handshakes).toBeUndefined();
+  });
+
+  it('can be made to resume no session', async () => {
+    const simulator = await start({ servers: 1, tls: true, resumption: false });
+    for (let time = 0; time < 2; time++) {
+      const socket = dialTls(simulator, 0);
+      socket.write(requestTo(simulator, 0));
+      await readAnswers(socket, 1);
+    }
+    expect(simulator.stats().handshakes).toEqual({ full: 2, resumed: 0 });
+  });
+
+  it('resets, hangs and refuses like any other', async () => {
+    const simulator = await start({ servers: 2, tls: true, shares: { reset: { first: 0, last: 0 } } });
+    const socket = dialTls(simulator, 0);
+    socket.write(requestTo(simulator, 0));
+    expect(await failure(socket)).toBe('ECONNRESET');
+    await simulator.setBehaviour(1, 'refuse');
+    expect(await failure(dial(simulator, 1))).toBe('ECONNREFUSED');
   });
 });
 

@@ -1,25 +1,34 @@
-import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { assignBehaviours, BEHAVIOURS, type Behaviour, isReachable, type Shares } from './behaviour.ts';
 import { BlackHoles } from './blackhole.ts';
-import { Connection, resetConnection } from './connection.ts';
+import { Connection } from './connection.ts';
 import { type Clock, Fleet, type FleetOptions, systemClock, type Traffic } from './fleet.ts';
-import { addressOf, type Target, targetOf } from './identity.ts';
+import { addressOf, indexOf, type Target, targetsOf } from './identity.ts';
 import type { LedgerStats } from './ledger.ts';
+import { freePort, Listeners } from './listeners.ts';
 import type { Kind } from './request.ts';
+import { type Handshakes, Tls } from './tls.ts';
 
 export type SimulatorOptions = FleetOptions & {
   servers: number;
   /** One port for all servers; 0 takes a free one. */
   port: number;
   shares: Shares;
+  /** Whether they speak https. */
+  tls: boolean;
+  /** Whether a client may resume an earlier TLS session. */
+  resumption: boolean;
 };
 
 export const DEFAULT_OPTIONS: SimulatorOptions = {
   servers: 1_000,
+  first: 0,
   port: 7_800,
   seed: 'opsfleet',
   shares: {},
+  tls: false,
+  resumption: true,
+  closes: false,
   latencyMs: 0,
   slowMinMs: 1_000,
   slowMaxMs: 5_000,
@@ -31,26 +40,34 @@ export const DEFAULT_OPTIONS: SimulatorOptions = {
 export type SimulatorStats = LedgerStats & {
   servers: Partial<Record<Behaviour, number>>;
   traffic: Traffic;
+  /** Absent where the servers speak plain http. */
+  handshakes?: Handshakes;
 };
 
+/** A server is named by its place in this simulator, from 0; `targets` tells its index in the whole fleet. */
 export type Simulator = {
   readonly port: number;
   readonly targets: readonly Target[];
-  behaviourOf(index: number): Behaviour;
+  /** The certificates that a client must trust, PEM; undefined where the servers speak plain http. */
+  readonly authorities: string | undefined;
+  behaviourOf(place: number): Behaviour;
   /** Resolves when the server behaves so. Its cadence starts anew; its open connections are cut on `refuse`. */
-  setBehaviour(index: number, behaviour: Behaviour): Promise<void>;
+  setBehaviour(place: number, behaviour: Behaviour): Promise<void>;
   /** Cadence since the start or the last `resetStats`; traffic since the start. */
   stats(): SimulatorStats;
   resetStats(): void;
-  recentArrivalsMs(index: number, kind: Kind): number[];
+  recentArrivalsMs(place: number, kind: Kind): number[];
+  /** Checks answered with 200 since the start, by place. */
+  answered(kind: Kind): number[];
   /** Closes every listener and connection. */
   stop(): Promise<void>;
 };
 
 /**
  * Starts `servers` managed servers, each at a loopback address of its own (127.1.0.1 and up) on one shared
- * port. Linux only: elsewhere those addresses do not exist. Needs a file descriptor for each server and
- * one for each connection. Rejects, with everything closed again, when an address cannot be had.
+ * port. Linux only: elsewhere those addresses do not exist. Needs a file descriptor for each connection and
+ * each black hole and, once a server refuses, for each server. Rejects, with everything closed again, when the
+ * port is taken at any address.
  */
 export async function startSimulator(
   options: Partial<SimulatorOptions> = {},
@@ -59,12 +76,13 @@ export async function startSimulator(
   const settings = { ...DEFAULT_OPTIONS, ...options };
   const assignment = assignBehaviours(settings.servers, settings.seed, settings.shares);
   if (!assignment.ok) throw new RangeError(`shares.${assignment.behaviour}: ${assignment.reason}`);
-  const port = settings.port === 0 ? await freePort() : settings.port;
-  const simulator = new RunningSimulator(
-    new Fleet(assignment.behaviours, settings, clock),
+  const tls = settings.tls ? new Tls(settings) : undefined;
+  const port = await freePort(settings.port);
+  const simulator = new RunningSimulator(new Fleet(assignment.behaviours, settings, { clock, tls }), {
+    ...settings,
     port,
-    settings.seed,
-  );
+    scheme: settings.tls ? 'https' : 'http',
+  });
   try {
     await simulator.open();
   } catch (error) {
@@ -78,44 +96,42 @@ class RunningSimulator implements Simulator {
   readonly port: number;
   readonly targets: readonly Target[];
   readonly #fleet: Fleet;
-  readonly #listeners: (Server | undefined)[];
-  readonly #sockets: Set<Socket>[];
+  readonly #first: number;
+  readonly #listeners: Listeners;
+  readonly #connections = new Set<Connection>();
   #blackHoles: BlackHoles | undefined;
+  /** One change of behaviour at a time: listeners may have to be rearranged. */
+  #changes: Promise<void> = Promise.resolve();
 
-  constructor(fleet: Fleet, port: number, seed: string) {
+  constructor(fleet: Fleet, part: Parameters<typeof targetsOf>[0]) {
     this.#fleet = fleet;
-    this.port = port;
-    this.targets = fleet.behaviours.map((_, index) => targetOf(seed, port, index));
-    this.#listeners = fleet.behaviours.map(() => undefined);
-    this.#sockets = fleet.behaviours.map(() => new Set());
+    this.#first = part.first;
+    this.port = part.port;
+    this.targets = targetsOf(part);
+    this.#listeners = new Listeners(part.port, (socket, address) => this.#accept(socket, address));
+  }
+
+  get authorities(): string | undefined {
+    return this.#fleet.tls?.authorities;
   }
 
   async open(): Promise<void> {
-    const indexes = [...this.#fleet.behaviours.keys()];
-    const reachable = indexes.filter(index => isReachable(this.behaviourOf(index)));
-    // All of them are awaited even when one fails, so that `stop` finds every listener in its final state.
-    const opened = await Promise.allSettled(reachable.map(index => this.#listen(index)));
-    const failed = opened.find(result => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
-    await this.#openBlackHoles(indexes.filter(index => this.behaviourOf(index) === 'blackhole'));
+    const places = [...this.#fleet.behaviours.keys()];
+    if (this.#fleet.behaviours.includes('refuse')) await this.#listeners.split(this.#reachable());
+    else await this.#listeners.share();
+    await this.#openBlackHoles(places.filter(place => this.behaviourOf(place) === 'blackhole'));
   }
 
-  behaviourOf(index: number): Behaviour {
-    const behaviour = this.#fleet.behaviours[index];
-    if (behaviour === undefined) throw new RangeError(`There is no server ${index}`);
+  behaviourOf(place: number): Behaviour {
+    const behaviour = this.#fleet.behaviours[place];
+    if (behaviour === undefined) throw new RangeError(`There is no server ${place}`);
     return behaviour;
   }
 
-  async setBehaviour(index: number, behaviour: Behaviour): Promise<void> {
-    const before = this.behaviourOf(index);
-    if (before === behaviour) return;
-    this.#fleet.behaviours[index] = behaviour;
-    this.#fleet.ledger.forget(index);
-    if (before === 'blackhole') await this.#blackHoles?.close(addressOf(index));
-    if (isReachable(before) && !isReachable(behaviour)) this.#unlisten(index);
-    if (behaviour === 'refuse') this.#cut(index);
-    if (behaviour === 'blackhole') await this.#openBlackHoles([index]);
-    if (!isReachable(before) && isReachable(behaviour)) await this.#listen(index);
+  setBehaviour(place: number, behaviour: Behaviour): Promise<void> {
+    const changed = this.#changes.then(() => this.#change(place, behaviour));
+    this.#changes = changed.catch(() => undefined);
+    return changed;
   }
 
   stats(): SimulatorStats {
@@ -124,10 +140,11 @@ class RunningSimulator implements Simulator {
       const count = this.#fleet.behaviours.filter(own => own === behaviour).length;
       if (count > 0) servers[behaviour] = count;
     }
-    const { traffic } = this.#fleet;
+    const { traffic, tls } = this.#fleet;
     return {
       servers,
       traffic: { ...traffic, answers: { ...traffic.answers } },
+      ...(tls === undefined ? {} : { handshakes: { ...tls.handshakes } }),
       ...this.#fleet.ledger.stats(),
     };
   }
@@ -136,53 +153,65 @@ class RunningSimulator implements Simulator {
     this.#fleet.ledger.reset();
   }
 
-  recentArrivalsMs(index: number, kind: Kind): number[] {
-    return this.#fleet.ledger.recentArrivalsMs(index, kind);
+  recentArrivalsMs(place: number, kind: Kind): number[] {
+    return this.#fleet.ledger.recentArrivalsMs(place, kind);
+  }
+
+  answered(kind: Kind): number[] {
+    return this.#fleet.ledger.answered(kind);
   }
 
   async stop(): Promise<void> {
-    for (const index of this.#fleet.behaviours.keys()) {
-      this.#unlisten(index);
-      for (const socket of this.#sockets[index]!) socket.destroy();
-    }
+    this.#listeners.stop();
+    for (const connection of this.#connections) connection.destroy();
     await this.#blackHoles?.stop();
     this.#blackHoles = undefined;
   }
 
-  async #listen(index: number): Promise<void> {
-    const sockets = this.#sockets[index]!;
-    const listener = createServer(socket => {
-      sockets.add(socket);
-      socket.once('close', () => sockets.delete(socket));
-      new Connection(socket, this.#fleet, index).open();
-    });
-    this.#listeners[index] = listener;
-    listener.listen({ host: addressOf(index), port: this.port, backlog: 16 });
-    await once(listener, 'listening');
+  #accept(socket: Socket, address: string): void {
+    const index = indexOf(address);
+    const place = index === undefined ? -1 : index - this.#first;
+    if (this.#fleet.behaviours[place] === undefined) {
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, this.#fleet, place);
+    this.#connections.add(connection);
+    connection.open(() => this.#connections.delete(connection));
   }
 
-  #unlisten(index: number): void {
-    this.#listeners[index]?.close();
-    this.#listeners[index] = undefined;
+  async #change(place: number, behaviour: Behaviour): Promise<void> {
+    const before = this.behaviourOf(place);
+    if (before === behaviour) return;
+    const address = this.#addressAt(place);
+    this.#fleet.behaviours[place] = behaviour;
+    this.#fleet.ledger.forget(place);
+    if (before === 'blackhole') await this.#blackHoles?.close(address);
+    if (behaviour === 'refuse' && this.#listeners.isShared) await this.#listeners.split(this.#reachable());
+    if (!this.#listeners.isShared) {
+      if (isReachable(before) && !isReachable(behaviour)) this.#listeners.close(address);
+      if (!isReachable(before) && isReachable(behaviour)) await this.#listeners.listen(address);
+    }
+    if (behaviour === 'refuse') this.#cut(place);
+    if (behaviour === 'blackhole') await this.#openBlackHoles([place]);
   }
 
-  #cut(index: number): void {
-    for (const socket of this.#sockets[index]!) resetConnection(socket);
+  #cut(place: number): void {
+    for (const connection of this.#connections) if (connection.place === place) connection.reset();
   }
 
-  async #openBlackHoles(indexes: readonly number[]): Promise<void> {
-    if (indexes.length === 0) return;
+  async #openBlackHoles(places: readonly number[]): Promise<void> {
+    if (places.length === 0) return;
     this.#blackHoles ??= new BlackHoles(this.port);
-    await this.#blackHoles.open(indexes.map(addressOf));
+    await this.#blackHoles.open(places.map(place => this.#addressAt(place)));
   }
-}
 
-async function freePort(): Promise<number> {
-  const probe = createServer().listen({ host: addressOf(0), port: 0 });
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('A TCP listener has no port');
-  return address.port;
+  #reachable(): string[] {
+    const places = [...this.#fleet.behaviours.keys()];
+    return places.filter(place => isReachable(this.behaviourOf(place))).map(place => this.#addressAt(place));
+  }
+
+  #addressAt(place: number): string {
+    return addressOf(this.#first + place);
+  }
 }
