@@ -37,10 +37,23 @@ type LoopCost = {
 /** What rows share. Runs that several rows compare with are made once. */
 export class Context {
   readonly scale: Scale;
+  /** Decides what is left to chance, so that a run can be made again. */
+  readonly seed: string;
   readonly #references = new Map<LoopName, Promise<LoopCost>>();
 
-  constructor(scale: Scale) {
+  readonly #seconds: number | undefined;
+
+  /** `seconds`: how long the rows measure that take minutes, instead of what their scale says. */
+  constructor({ scale, seed, seconds }: { scale: Scale; seed: string; seconds?: number | undefined }) {
     this.scale = scale;
+    this.seed = seed;
+    this.#seconds = seconds;
+  }
+
+  /** The scale of a long row, with the duration that was asked for. */
+  timed<T extends { seconds: number }>(scales: Record<Scale, T>): T {
+    const scale = scales[this.scale];
+    return { ...scale, seconds: this.#seconds ?? scale.seconds };
   }
 
   /** A reference loop at the scale of this run. */

@@ -62,6 +62,21 @@ export async function familyPssBytes(pid: number): Promise<number> {
   return sum;
 }
 
+/**
+ * Kills a process and its living children at once. The parent goes first: a postmaster that sees a child die
+ * would end the others in order.
+ */
+export async function killFamily(pid: number): Promise<void> {
+  const children = await childrenOf(pid);
+  for (const each of [pid, ...children.map(child => child.pid)]) {
+    try {
+      process.kill(each, 'SIGKILL');
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+}
+
 async function childrenOf(pid: number): Promise<{ pid: number; stat: ProcessStat }[]> {
   const children = [];
   for (const name of await readdir('/proc')) {
@@ -79,8 +94,12 @@ async function unlessGone<T, Fallback>(reading: Promise<T>, fallback: Fallback):
   try {
     return await reading;
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ENOENT' || code === 'ESRCH') return fallback;
+    if (isGone(error)) return fallback;
     throw error;
   }
+}
+
+function isGone(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ENOENT' || code === 'ESRCH';
 }

@@ -15,8 +15,6 @@ export type Program = {
   tell(line: string): void;
   /** Ends it at once, without a word. Resolves when it is gone. */
   kill(): Promise<void>;
-  /** Resolves when it is gone, for whatever reason. */
-  readonly ended: Promise<void>;
   /** Ends it: SIGTERM, and SIGKILL when that was not heard. Resolves when it is gone. */
   stop(): Promise<void>;
 };
@@ -48,11 +46,9 @@ export function startProgram({ name, script, args = [], env }: ProgramOptions): 
   child.stdin.on('error', () => {});
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   if (child.pid === undefined) throw new Error(`The ${name} cannot be started`);
-  const ended = once(child, 'exit').then(() => undefined);
   const stop = stopWhenInterrupted(() => end(child));
   return {
     pid: child.pid,
-    ended,
     async nextLine() {
       const { value, done } = await lines.next();
       if (done === true) throw new Error(`The ${name} ended before it answered`);
@@ -87,6 +83,8 @@ export async function stopEverything(): Promise<void> {
 export type SimulatorProcess = FleetPart & {
   readonly pid: number;
   readonly targets: readonly Target[];
+  /** What a client must trust, PEM; undefined for plain http. */
+  readonly authorities: string | undefined;
   stats(): Promise<SimulatorProcessStats>;
   /** Checks answered with 200 since the start, by place. */
   answered(kind: Kind): Promise<number[]>;
@@ -119,6 +117,7 @@ export async function spawnSimulator(
     ...part,
     pid: program.pid,
     targets: targetsOf(part),
+    authorities: (await ask('authorities')).authorities,
     stats: () => ask('stats'),
     answered: async kind => (await ask(`answered ${kind}`)).answered,
     async reset() {
@@ -144,6 +143,8 @@ async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
+  // One that is stopped hears nothing.
+  child.kill('SIGCONT');
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
   await exited;
   clearTimeout(timer);

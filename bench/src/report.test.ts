@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatJson, formatTable, type Measurement, median } from './report.ts';
+import { formatJson, formatTable, type Measurement, median, quantile } from './report.ts';
 
 const MEASUREMENTS: Measurement[] = [
   { name: 'poll', measured: 82.456, unit: 'µs', reference: { name: 'bare', value: 41.228 }, bar: '≤ 100' },
@@ -38,5 +38,14 @@ describe('median', () => {
 
   it('refuses to invent one', () => {
     expect(() => median([])).toThrow('no median');
+  });
+});
+
+describe('quantile', () => {
+  it('is the smallest value that so many do not exceed', () => {
+    const hundred = Array.from({ length: 100 }, (_, index) => index + 1);
+    expect([0, 0.5, 0.99, 1].map(share => quantile(hundred, share))).toEqual([1, 50, 99, 100]);
+    expect(quantile([7], 0.99)).toBe(7);
+    expect(() => quantile([], 0.5)).toThrow('no quantile');
   });
 });

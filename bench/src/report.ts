@@ -61,6 +61,13 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
+/** The smallest of the sorted values that this share of them does not exceed. */
+export function quantile(sorted: ArrayLike<number>, share: number): number {
+  const value = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+  if (value === undefined) throw new RangeError('There is no quantile of nothing');
+  return value;
+}
+
 /** Three significant digits for small numbers, whole ones grouped by thousands from 100 upwards. */
 function formatNumber(value: number): string {
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en');

@@ -71,7 +71,8 @@ function controlPlanePeak(context: Context): Promise<number> {
       let peakBytes = 0;
       const endMs = performance.now() + healthSeconds * 1000;
       while (performance.now() < endMs) {
-        peakBytes = Math.max(peakBytes, await controlPlane.residentBytes());
+        const { own, postgres } = await controlPlane.residentBytes();
+        peakBytes = Math.max(peakBytes, own + postgres);
         await sleep(500);
       }
       return peakBytes / MEGABYTE;

@@ -1,19 +1,52 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Row } from '../context.ts';
-import type { ControlPlane } from '../control-plane.ts';
-import type { SimulatorProcess } from '../processes.ts';
+import type { Context, Row } from '../context.ts';
+import { type Observation, observe } from '../observe.ts';
+import { withPolledFleet } from '../polled-fleet.ts';
 import type { LoopName } from '../references/loops.ts';
+import type { Measurement } from '../report.ts';
 
-const SCALES = {
-  full: { servers: 4_000, intervalSeconds: 4, warmUpRounds: 3, rounds: 5, referenceRounds: 3 },
-  quick: { servers: 200, intervalSeconds: 1, warmUpRounds: 2, rounds: 3, referenceRounds: 2 },
+type Pace = { servers: number; intervalSeconds: number; warmUpRounds: number; rounds: number };
+
+/** A handshake costs ten checks and more, so those who make one for each check are asked less often. */
+const SCALES: Record<'full' | 'quick', { kept: Pace; handshake: Pace; referenceRounds: number }> = {
+  full: {
+    kept: { servers: 4_000, intervalSeconds: 4, warmUpRounds: 3, rounds: 5 },
+    handshake: { servers: 4_000, intervalSeconds: 20, warmUpRounds: 1, rounds: 1 },
+    referenceRounds: 3,
+  },
+  quick: {
+    kept: { servers: 200, intervalSeconds: 1, warmUpRounds: 2, rounds: 3 },
+    handshake: { servers: 200, intervalSeconds: 2, warmUpRounds: 1, rounds: 2 },
+    referenceRounds: 2,
+  },
 };
+
+type Mode = { name: string; flags: readonly string[]; pace: 'kept' | 'handshake' };
+
+const PLAIN: Mode = { name: 'http, kept connection', flags: [], pace: 'kept' };
+const TLS_MODES: readonly Mode[] = [
+  { name: 'https, kept connection', flags: ['--tls'], pace: 'kept' },
+  { name: 'https, resumed each time', flags: ['--tls', '--close'], pace: 'handshake' },
+  {
+    name: 'https, full handshake each time',
+    flags: ['--tls', '--close', '--no-resumption'],
+    pace: 'handshake',
+  },
+];
 
 const LOOPS: readonly [LoopName, string][] = [
   ['undici-request', 'undici request(), same pace'],
   ['undici-dispatch', 'undici dispatch(), same pace'],
   ['bare-socket', 'bare sockets, same pace'],
 ];
+
+/** The fleet that memory is compared with is so many times smaller. */
+const SMALLER = 8;
+
+/** Metrics are no part of this: a day, the longest interval there is. */
+const NEVER_SECONDS = 86_400;
+
+type Cost = { pollerUs: number; postgresUs: number; targetKilobytes: number; resumed: number };
 
 /**
  * What a health check costs, all included: schedule, token, request, verdict, and storing it. The pace is
@@ -23,61 +56,99 @@ const LOOPS: readonly [LoopName, string][] = [
 export const pollCost: Row = {
   name: 'poll-cost',
   async run(context) {
-    const { servers, intervalSeconds, warmUpRounds, rounds, referenceRounds } = SCALES[context.scale];
-    const settings = {
-      FLEET_HEALTH_INTERVAL: String(intervalSeconds),
-      FLEET_METRICS_INTERVAL: '86400',
-    };
-    const cost = await context.withSimulator(servers, [], simulator =>
-      context.withControlPlane(settings, async controlPlane => {
-        await controlPlane.registerFleet(simulator.targets);
-        await sleep(warmUpRounds * intervalSeconds * 1000);
-        return costOf(controlPlane, simulator, rounds * intervalSeconds * 1000);
-      }),
-    );
-    const references = new Map<LoopName, number>();
-    for (const [loop] of LOOPS) {
-      const checksPerSecond = servers / intervalSeconds;
-      const run = await context.runLoop({ loop, targets: servers, rounds: referenceRounds, checksPerSecond });
-      references.set(loop, run.clientCpuUs);
+    const smaller = await pollSmaller(context);
+    const plain = await costOf(context, PLAIN, smaller);
+    const measurements = await besideReferences(context, plain);
+    measurements.push(memoryOf(PLAIN, plain, plain));
+    for (const mode of TLS_MODES) {
+      const cost = await costOf(context, mode, smaller);
+      measurements.push(
+        {
+          name: `health check, ${mode.name}`,
+          measured: cost.pollerUs,
+          unit: 'µs CPU/check',
+          reference: { name: PLAIN.name, value: plain.pollerUs },
+        },
+        memoryOf(mode, cost, plain),
+      );
+      if (mode.pace === 'handshake') {
+        measurements.push({
+          name: 'of them resumed',
+          measured: 100 * cost.resumed,
+          unit: '%',
+          bar: mode.flags.includes('--no-resumption') ? '0' : '100',
+        });
+      }
     }
-    const unit = 'µs CPU/check';
-    return [
-      ...LOOPS.map(([loop, name], index) => ({
-        name: index === 0 ? 'health check, polling process' : '',
-        measured: cost.pollerUs,
-        unit,
-        reference: { name, value: references.get(loop)! },
-        bar: '≤ 100',
-      })),
-      {
-        name: 'health check, all of PostgreSQL',
-        measured: cost.postgresUs,
-        unit,
-        reference: { name: 'the polling process', value: cost.pollerUs },
-        bar: '≤ 30',
-      },
-    ];
+    return measurements;
   },
 };
 
-/** CPU for each check that arrived at the simulator within `ms`, in microseconds. */
-async function costOf(
-  controlPlane: ControlPlane,
-  simulator: SimulatorProcess,
-  ms: number,
-): Promise<{ pollerUs: number; postgresUs: number }> {
-  const look = async () => {
-    const [cpu, stats] = await Promise.all([controlPlane.cpu(), simulator.stats()]);
-    return { ...cpu, checks: stats.traffic.answers[200] ?? 0 };
-  };
-  const before = await look();
-  await sleep(ms);
-  const after = await look();
-  const checks = after.checks - before.checks;
-  if (checks === 0) throw new Error('The control plane checked nobody');
+async function besideReferences(context: Context, cost: Cost): Promise<Measurement[]> {
+  const { kept, referenceRounds } = SCALES[context.scale];
+  const checksPerSecond = kept.servers / kept.intervalSeconds;
+  const measurements: Measurement[] = [];
+  for (const [loop, name] of LOOPS) {
+    const run = { loop, targets: kept.servers, rounds: referenceRounds, checksPerSecond };
+    const { clientCpuUs } = await context.runLoop(run);
+    measurements.push({
+      name: measurements.length === 0 ? 'health check, polling process' : '',
+      measured: cost.pollerUs,
+      unit: 'µs CPU/check',
+      reference: { name, value: clientCpuUs },
+      bar: '≤ 100',
+    });
+  }
+  measurements.push({
+    name: 'health check, all of PostgreSQL',
+    measured: cost.postgresUs,
+    unit: 'µs CPU/check',
+    reference: { name: 'the polling process', value: cost.pollerUs },
+    bar: '≤ 30',
+  });
+  return measurements;
+}
+
+function memoryOf(mode: Mode, cost: Cost, plain: Cost): Measurement {
   return {
-    pollerUs: (1000 * (after.pollerMs - before.pollerMs)) / checks,
-    postgresUs: (1000 * (after.postgresMs - before.postgresMs)) / checks,
+    name: `memory for each server, ${mode.name}`,
+    measured: cost.targetKilobytes,
+    unit: 'kB',
+    ...(mode === PLAIN ? {} : { reference: { name: PLAIN.name, value: plain.targetKilobytes } }),
   };
+}
+
+/** An eighth of the fleet, checked as often in all: what a process holds more is for its servers. */
+function pollSmaller(context: Context): Promise<Observation> {
+  const { kept } = SCALES[context.scale];
+  return poll(PLAIN, {
+    servers: kept.servers / SMALLER,
+    intervalSeconds: kept.intervalSeconds / SMALLER,
+    warmUpRounds: kept.warmUpRounds * SMALLER,
+    rounds: kept.rounds * SMALLER,
+  });
+}
+
+async function costOf(context: Context, mode: Mode, smaller: Observation): Promise<Cost> {
+  const pace = SCALES[context.scale][mode.pace];
+  const seen = await poll(mode, pace);
+  const { full, resumed } = seen.handshakes;
+  const moreBytes = seen.memory.pollerMin - smaller.memory.pollerMin;
+  return {
+    pollerUs: (1000 * seen.cpuMs.pollers) / seen.checks.health,
+    postgresUs: (1000 * seen.cpuMs.postgres) / seen.checks.health,
+    targetKilobytes: moreBytes / (pace.servers - SCALES[context.scale].kept.servers / SMALLER) / 1000,
+    resumed: resumed / (full + resumed),
+  };
+}
+
+function poll(mode: Mode, pace: Pace): Promise<Observation> {
+  const { servers, intervalSeconds, warmUpRounds, rounds } = pace;
+  const fleet = { servers, flags: mode.flags, healthSeconds: intervalSeconds, metricsSeconds: NEVER_SECONDS };
+  return withPolledFleet(fleet, async scene => {
+    await sleep(warmUpRounds * intervalSeconds * 1000);
+    const seen = await observe(scene, rounds * intervalSeconds);
+    if (seen.checks.health === 0) throw new Error('The control plane checked nobody');
+    return seen;
+  });
 }

@@ -74,6 +74,8 @@ async function obey(simulator: Simulator, line: string): Promise<void> {
     simulator.resetStats();
     loopDelay.reset();
     printLine({ event: 'reset' });
+  } else if (command === 'authorities') {
+    printLine({ event: 'authorities', authorities: simulator.authorities });
   } else if (command === 'answered' && (which === 'health' || which === 'metrics')) {
     printLine({ event: 'answered', kind: which, answered: simulator.answered(which) });
   } else if (command === 'behaviour') {
@@ -92,7 +94,7 @@ async function obey(simulator: Simulator, line: string): Promise<void> {
   } else if (command !== '') {
     printLine({
       event: 'error',
-      error: 'the commands are stats, reset, answered KIND, and behaviour PLACE NAME',
+      error: 'the commands are stats, reset, authorities, answered KIND, and behaviour PLACE NAME',
     });
   }
 }

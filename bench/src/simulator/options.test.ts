@@ -14,7 +14,7 @@ describe('parseCommandLine', () => {
 
   it('reads every kind of flag', () => {
     const argv =
-      '--servers 50 --port 0 --seed x --latency-ms 2.5 --health-interval-ms 1000 --targets /tmp/t --blackhole 0.1 --hang 3-4 --first 200 --tls /tmp/ca --no-resumption --close';
+      '--servers 50 --port 0 --seed x --latency-ms 2.5 --health-interval-ms 1000 --targets /tmp/t --blackhole 0.1 --hang 3-4 --first 200 --tls --authorities /tmp/ca --no-resumption --close';
     expect(parseCommandLine(argv.split(' '))).toEqual({
       ok: true,
       targetsFile: '/tmp/t',
@@ -42,6 +42,7 @@ describe('parseCommandLine', () => {
     ['--first 1000000', '--first must be a whole number from 0 to 999999, not "1000000"'],
     ['--first 999999 --servers 2', '--first and --servers together must be at most 1000000'],
     ['--no-resumption', '--no-resumption needs --tls'],
+    ['--authorities /tmp/ca', '--authorities needs --tls'],
     ['--port 65536', '--port must be a whole number from 0 to 65535, not "65536"'],
     ['--seed=', '--seed must be 1 to 256 characters'],
     ['--latency-ms fast', '--latency-ms must be a number from 0 to 86400000, not "fast"'],

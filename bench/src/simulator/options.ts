@@ -33,7 +33,7 @@ const NUMBER_FLAGS = [
   'health-interval-ms',
   'metrics-interval-ms',
 ];
-const SWITCHES = ['close', 'no-resumption'];
+const SWITCHES = ['tls', 'close', 'no-resumption'];
 
 export const USAGE = `Usage: node bench/src/simulator/main.ts [flags]
 
@@ -42,7 +42,8 @@ export const USAGE = `Usage: node bench/src/simulator/main.ts [flags]
   --port N                their common port; 0 takes a free one (${DEFAULT_OPTIONS.port})
   --seed TEXT             decides tokens, and who behaves how (${DEFAULT_OPTIONS.seed})
   --targets FILE          write index, url, token and behaviour of every server there, as JSON lines
-  --tls FILE              speak https, and write the certificates to trust there, as PEM
+  --tls                   speak https
+  --authorities FILE      write the certificates that a client must trust there, as PEM
   --no-resumption         let no client resume a TLS session
   --close                 close every connection after its first answer
   --latency-ms N          delay before every answer (${DEFAULT_OPTIONS.latencyMs})
@@ -56,8 +57,8 @@ Behaviours; each takes a fraction of the servers (0.1) or an inclusive range of 
   ${SPECIAL_BEHAVIOURS.map(behaviour => `--${behaviour}`).join(' ')}
 
 Prints one JSON line when ready, and its statistics as one JSON line on SIGUSR2 and at the end.
-Reads commands from standard input: "stats", "reset", "answered KIND" (health or metrics: checks answered with
-200, by place), "behaviour PLACE NAME". A place counts from 0 in each simulator, whatever --first is.`;
+Reads commands from standard input: "stats", "reset", "authorities", "answered KIND" (health or metrics: checks
+answered with 200, by place), "behaviour PLACE NAME". A place counts from 0 in each simulator, whatever --first is.`;
 
 /** Reads the flags of the simulator. An error names the flag and what it may be. */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
@@ -66,7 +67,12 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
     const options = readOptions(values);
     const assignment = assignBehaviours(options.servers, options.seed, options.shares);
     if (!assignment.ok) return { ok: false, error: `--${assignment.behaviour}: ${assignment.reason}` };
-    return { ok: true, options, targetsFile: text(values['targets']), authoritiesFile: text(values['tls']) };
+    return {
+      ok: true,
+      options,
+      targetsFile: text(values['targets']),
+      authoritiesFile: text(values['authorities']),
+    };
   } catch (error) {
     if (error instanceof FlagError) return { ok: false, error: error.message };
     throw error;
@@ -77,7 +83,7 @@ const text = (value: string | boolean | undefined): string | undefined =>
   typeof value === 'string' ? value : undefined;
 
 function parseFlags(argv: readonly string[]): Values {
-  const names = ['seed', 'targets', 'tls', ...NUMBER_FLAGS, ...SPECIAL_BEHAVIOURS];
+  const names = ['seed', 'targets', 'authorities', ...NUMBER_FLAGS, ...SPECIAL_BEHAVIOURS];
   const flags: Record<string, { type: 'string' | 'boolean' }> = {};
   for (const name of names) flags[name] = { type: 'string' };
   for (const name of SWITCHES) flags[name] = { type: 'boolean' };
@@ -99,7 +105,7 @@ function readOptions(values: Values): SimulatorOptions {
     port: number('port', DEFAULT_OPTIONS.port, { min: 0, max: 65_535, integer: true }),
     seed: parseSeed(values['seed']),
     shares: {},
-    tls: values['tls'] !== undefined,
+    tls: values['tls'] === true,
     resumption: values['no-resumption'] !== true,
     closes: values['close'] === true,
     latencyMs: number('latency-ms', DEFAULT_OPTIONS.latencyMs, DURATION),
@@ -115,7 +121,9 @@ function readOptions(values: Values): SimulatorOptions {
   if (options.first + options.servers > MAX_SERVERS) {
     throw new FlagError(`--first and --servers together must be at most ${MAX_SERVERS}`);
   }
-  if (!options.resumption && !options.tls) throw new FlagError('--no-resumption needs --tls');
+  for (const flag of ['no-resumption', 'authorities']) {
+    if (values[flag] !== undefined && !options.tls) throw new FlagError(`--${flag} needs --tls`);
+  }
   for (const behaviour of SPECIAL_BEHAVIOURS) {
     const share = text(values[behaviour]);
     if (share !== undefined) options.shares[behaviour] = parseShare(behaviour, share);

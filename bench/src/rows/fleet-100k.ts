@@ -1,0 +1,92 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { descriptorLimit } from '../../../server/src/platform/descriptors.ts';
+import type { Row } from '../context.ts';
+import { type Observation, observe } from '../observe.ts';
+import { withPolledFleet } from '../polled-fleet.ts';
+import type { Measurement } from '../report.ts';
+
+const SCALES = {
+  full: { servers: 100_000, healthSeconds: 30, metricsSeconds: 60, seconds: 600 },
+  quick: { servers: 1_000, healthSeconds: 3, metricsSeconds: 6, seconds: 6 },
+};
+
+/** A worker keeps connections up to this share of its descriptors (server/src/main.ts). */
+const KEPT_SHARE = 0.8;
+/** Descriptors of a simulator that are no connections, generously. */
+const SPARE_DESCRIPTORS = 500;
+/** PostgreSQL takes 60 connections, and a worker may use all 11 of its own in a bad moment. */
+const MOST_WORKERS = 8;
+
+const DAY_SECONDS = 86_400;
+
+/**
+ * A hundred thousand healthy servers, polled by as many workers as keep a connection to each within the limit of
+ * open files, from as many simulators as that limit asks for.
+ */
+export const fleet100k: Row = {
+  name: 'fleet-100k',
+  run(context) {
+    const { seconds, ...pace } = context.timed(SCALES);
+    const limit = descriptorLimit() ?? Number.POSITIVE_INFINITY;
+    const workers = Math.min(MOST_WORKERS, Math.ceil(pace.servers / (KEPT_SHARE * limit)));
+    const simulators = Math.ceil(pace.servers / (limit - SPARE_DESCRIPTORS));
+    return withPolledFleet({ ...pace, workers, simulators }, async scene => {
+      await sleep((pace.healthSeconds + pace.metricsSeconds) * 1000);
+      return report(await observe(scene, seconds), workers);
+    });
+  },
+};
+
+function report(seen: Observation, workers: number): Measurement[] {
+  const { cadence, memory, cpuMs } = seen;
+  const cores = (ms: number): number => ms / 1000 / seen.seconds;
+  const judged = { name: 'checks judged', value: cadence.judged };
+  return [
+    {
+      name: `CPU, ${workers} ${workers === 1 ? 'worker' : 'workers'} and PostgreSQL`,
+      measured: cores(cpuMs.pollers + cpuMs.postgres),
+      unit: 'cores',
+      reference: { name: 'PostgreSQL alone', value: cores(cpuMs.postgres) },
+      bar: '≤ 1',
+    },
+    { name: 'CPU, simulators', measured: cores(cpuMs.simulators), unit: 'cores' },
+    { name: 'checks answered', measured: seen.checks.all / seen.seconds, unit: 'checks/s' },
+    {
+      name: 'rows stored',
+      measured: seen.rows / seen.seconds,
+      unit: 'rows/s',
+      reference: { name: 'checks answered', value: seen.checks.all / seen.seconds },
+    },
+    {
+      name: 'lateness p99',
+      measured: cadence.latenessMs.p99,
+      unit: 'ms',
+      reference: { name: "the simulators' own stall", value: seen.simulatorStallMs },
+      bar: '≤ 5,000',
+    },
+    { name: 'lateness, the worst', measured: cadence.latenessMs.max, unit: 'ms' },
+    { name: 'servers never checked', measured: cadence.neverChecked, unit: 'servers', bar: '0' },
+    {
+      name: 'checks missed (a gap of two intervals)',
+      measured: cadence.missed,
+      unit: 'checks',
+      reference: judged,
+      bar: '0',
+    },
+    { name: 'checks that overlap', measured: cadence.overlaps, unit: 'checks', reference: judged, bar: '0' },
+    {
+      name: 'database growth',
+      measured: (seen.historyBytes * DAY_SECONDS) / seen.seconds / 1e9,
+      unit: 'GB/day',
+      reference: { name: 'bytes a row', value: seen.historyBytes / seen.rows },
+    },
+    {
+      name: 'resident, all workers',
+      measured: memory.pollers / 1e6,
+      unit: 'MB',
+      reference: { name: 'PostgreSQL', value: memory.postgres / 1e6 },
+    },
+    { name: 'resident, the API', measured: memory.api / 1e6, unit: 'MB' },
+    { name: 'resident, simulators', measured: memory.simulators / 1e6, unit: 'MB' },
+  ];
+}
