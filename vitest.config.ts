@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['{protocol,agent,server,sdk,bench,scripts,web}/**/*.test.ts'],
+    include: ['{protocol,agent,server,sdk,bench,cli,scripts,web}/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'web/dist/**'],
     globalSetup: ['server/test/postgres.ts'],
     pool: 'forks',

@@ -6,7 +6,7 @@ import { isTest, readSources, type Source } from './source.ts';
 /** A rule's exceptions: the file, and why it may. One that is not needed any more fails too. */
 type Exceptions = Readonly<Record<string, string>>;
 
-const sources = readSources(['agent', 'bench', 'protocol', 'scripts', 'sdk', 'server', 'web']);
+const sources = readSources(['agent', 'bench', 'cli', 'protocol', 'scripts', 'sdk', 'server', 'web']);
 const product = sources.filter(source => !isTest(source.path));
 const serverSources = product.filter(source => source.path.startsWith('server/src/'));
 const agentSources = product.filter(source => source.path.startsWith('agent/src/'));
@@ -15,6 +15,7 @@ it('looks at the whole repository', () => {
   for (const folder of [
     'agent/src/',
     'bench/src/',
+    'cli/src/',
     'protocol/src/',
     'scripts/',
     'sdk/src/',
@@ -95,6 +96,7 @@ describe('direction', () => {
       server: { protocol: 'value' },
       web: { sdk: 'value' },
       bench: { server: 'value', agent: 'value', protocol: 'value' },
+      cli: { bench: 'value' },
       scripts: { server: 'value' },
     };
     const programOf = (to: string): string | null =>

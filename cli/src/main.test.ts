@@ -1,0 +1,88 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+
+/** A busy machine may take long to start a control plane and a fleet. */
+const PATIENCE_MS = 120_000;
+
+const MAIN = join(import.meta.dirname, 'main.ts');
+
+/** Where the command puts what it makes: its own, so that what is left there is its own too. */
+let temporary: string;
+
+beforeEach(async () => {
+  temporary = await mkdtemp(join(tmpdir(), 'opsfleet-cli-test-'));
+  // As root, PostgreSQL runs as another user, who has to pass through.
+  await chmod(temporary, 0o711);
+});
+afterEach(() => rm(temporary, { recursive: true, force: true }));
+
+function start(...argv: string[]): ChildProcess {
+  return spawn(process.execPath, [MAIN, ...argv], {
+    env: { ...process.env, TMPDIR: temporary },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+async function run(...argv: string[]): Promise<{ code: number | null; printed: string; said: string }> {
+  const child = start(...argv);
+  let [printed, said] = ['', ''];
+  child.stdout!.on('data', chunk => (printed += String(chunk)));
+  child.stderr!.on('data', chunk => (said += String(chunk)));
+  const [code]: (number | null)[] = await once(child, 'close');
+  return { code: code!, printed, said };
+}
+
+/** Processes that name the directory in their command line or their environment. */
+async function processesOf(directory: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of (await readdir('/proc')).filter(name => /^\d+$/.test(name))) {
+    const read = (file: string) => readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '');
+    const [commandLine, environment] = [await read('cmdline'), await read('environ')];
+    if (`${commandLine}${environment}`.includes(directory)) found.push(commandLine.replaceAll('\0', ' '));
+  }
+  return found;
+}
+
+it('tells what commands there are, and refuses others', { timeout: PATIENCE_MS }, async () => {
+  expect(await run('--help')).toMatchObject({ code: 0, printed: expect.stringContaining('bench') });
+  expect(await run('backup')).toMatchObject({
+    code: 2,
+    said: expect.stringContaining('no command "backup"'),
+  });
+  expect(await run()).toMatchObject({ code: 2, said: expect.stringContaining('a command is missing') });
+  expect(await run('bench', '--servers', 'x')).toMatchObject({
+    code: 2,
+    said: 'opsfleet bench: --servers must be a whole number from 1 to 1000000, not "x"\n',
+  });
+});
+
+const tiny = ['bench', '--servers', '5', '--health-interval', '0.5', '--metrics-interval', '0.5', '--json'];
+
+it('measures a fleet, and leaves nothing behind', { timeout: PATIENCE_MS }, async () => {
+  const { code, printed, said } = await run(...tiny, '--seconds', '1');
+  expect(said).toContain('measuring for 1 s');
+  expect(code).toBe(0);
+  expect(JSON.parse(printed)).toMatchObject({
+    fleet: { servers: 5, healthSeconds: 0.5, metricsSeconds: 0.5, tls: false },
+    neverChecked: 0,
+    headroom: { arithmetic: expect.stringContaining('(1/0.5 + 1/0.5) checks/s') },
+  });
+  expect(await readdir(temporary)).toEqual([]);
+  expect(await processesOf(temporary)).toEqual([]);
+});
+
+it('leaves no process behind when it is killed', { timeout: PATIENCE_MS }, async () => {
+  const child = start(...tiny, '--seconds', '3600');
+  let said = '';
+  for await (const chunk of child.stderr!) {
+    said += String(chunk);
+    if (said.includes('measuring')) break;
+  }
+  expect((await processesOf(temporary)).length).toBeGreaterThan(4);
+  child.kill('SIGKILL');
+  await expect.poll(() => processesOf(temporary), { timeout: PATIENCE_MS }).toEqual([]);
+});

@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+import { benchCommand } from '../../bench/src/capacity/command.ts';
+
+/** A subcommand takes what follows its name and returns the exit code. */
+type Command = { summary: string; run(argv: readonly string[]): Promise<number> };
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  bench: {
+    summary: 'what polling a fleet costs this machine, and how many servers it could carry',
+    run: benchCommand,
+  },
+};
+
+const USAGE = `Usage: npm run opsfleet -- COMMAND [flags]
+
+${Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `  ${name}  ${summary}`)
+  .join('\n')}
+
+COMMAND --help tells its flags.`;
+
+async function main([name, ...argv]: readonly string[]): Promise<number> {
+  if (name === '--help') {
+    console.log(USAGE);
+    return 0;
+  }
+  const command =
+    name === undefined ? undefined : Object.entries(COMMANDS).find(([known]) => known === name)?.[1];
+  if (command !== undefined) return command.run(argv);
+  console.error(
+    `opsfleet: ${name === undefined ? 'a command is missing' : `there is no command "${name}"`}\n\n${USAGE}`,
+  );
+  return 2;
+}
+
+process.exitCode = await main(process.argv.slice(2));
