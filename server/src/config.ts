@@ -78,9 +78,9 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
   },
   databasePoolSize: {
     variable: 'OPSFLEET_DATABASE_POOL',
-    fallback: '10',
+    fallback: '4',
     meaning: 'Connections of this process to the database at most, beside one that listens.',
-    parse: (text, refuse) => integer(text ?? '10', 2, 1_000, refuse),
+    parse: (text, refuse) => integer(text ?? '4', 2, 1_000, refuse),
   },
   role: {
     variable: 'OPSFLEET_ROLE',

@@ -32,7 +32,7 @@ describe('reading settings', () => {
       publicUrl: null,
       dataDir: '/data/opsfleet',
       databaseUrl: null,
-      databasePoolSize: 10,
+      databasePoolSize: 4,
       role: 'all',
       adminToken: null,
       masterKey: null,

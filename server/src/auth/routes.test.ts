@@ -221,9 +221,10 @@ describe('an API token', () => {
 it('signing in takes one database connection: a crowd that needs a second one each would wait for itself', async () => {
   const crowd = await startTestApp();
   const { token } = await crowd.as('viewer');
-  const { db } = crowd.app.context;
+  const { db, settings } = crowd.app.context;
   const released = Promise.withResolvers<void>();
-  const held = Array.from({ length: 9 }, () => db.system.transaction(() => released.promise));
+  const all = Array.from({ length: settings.databasePoolSize - 1 });
+  const held = all.map(() => db.system.transaction(() => released.promise));
   while (db.usage().total - db.usage().idle < held.length) await turn(1);
   const answer = await crowd.with(null).post(path, { token });
   released.resolve();

@@ -35,6 +35,8 @@ export type Connections = {
 const connectTimeoutMs = 1_500;
 const dedicatedTimeoutMs = 5_000;
 const firstRetryMs = 100;
+/** too_many_connections, https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const noneLeft = '53300';
 const idleTimeoutMs = 60_000;
 
 // numeric stays a string (money), bigint becomes a number or refuses, json stays parsed.
@@ -90,7 +92,8 @@ export function createConnections(options: ConnectionOptions): Connections {
       let broken = false;
       try {
         client = await connect(pool, clock).catch((error: unknown) => {
-          turns.refuseAll(error);
+          // Where there is none left, those that we have still go from hand to hand.
+          if (sqlState(error) !== noneLeft) turns.refuseAll(error);
           throw error;
         });
         const session = sessionOf(client);
@@ -158,7 +161,7 @@ async function connect(pool: pg.Pool, clock: Clock): Promise<pg.PoolClient> {
     } catch (error) {
       const leftMs = endMs - clock.monotonicMs();
       // Whatever it says to one who knocks, wrong password included, is no fault of the statement.
-      if (sqlState(error) !== '53300' || leftMs <= 0) throw unavailable(error);
+      if (sqlState(error) !== noneLeft || leftMs <= 0) throw unavailable(error);
       await clock.sleep(Math.min(randomInt(pauseMs), leftMs));
     }
   }

@@ -119,6 +119,54 @@ describe('while the database is in trouble, no server changes and nothing is los
     await expectEverythingStoredOnce(['unknown to healthy']);
   });
 
+  it.each<[string, () => void]>([
+    ['swallows everything', () => proxy.hang()],
+    ['does what it is asked, and every answer is lost', () => proxy.loseAllAnswers()],
+    ['refuses every connection', () => proxy.refuse('53300')],
+  ])('when it %s', async (_what, breakIt) => {
+    breakIt();
+    await polledTimes(10);
+    await until('a failed flush', async () => (await flushFailures()) > 0);
+    proxy.restore();
+    await expectEverythingStoredOnce(['unknown to healthy']);
+  });
+
+  it('when it is slow', async () => {
+    proxy.delay(300);
+    await polledTimes(10);
+    await server.die();
+    await becomes('unreachable');
+    proxy.restore();
+    await server.revive();
+    await becomes('healthy');
+    await expectEverythingStoredOnce([
+      'unknown to healthy',
+      'healthy to unreachable',
+      'unreachable to healthy',
+    ]);
+  });
+
+  it('when its disk is full: results wait on ours, and the numbers say so', async () => {
+    const refuse = `
+      create function refuse() returns trigger language plpgsql as
+        $$ begin raise exception 'could not extend file' using errcode = '53100'; end $$;
+      create trigger refuse before insert on server_health_checks for each row execute function refuse();
+      create trigger refuse before insert on server_metrics_aggregated for each row execute function refuse();
+      create trigger refuse before update on managed_servers for each row execute function refuse();`;
+    const allow = `drop function refuse cascade`;
+    await superuser(async client => void (await client.query(refuse)));
+    const spooled = await until('results on our disk', async () => {
+      const { polling } = (await admin.get('/api/v1/fleet/workers/status')).body;
+      return polling.spooled.records > 0 && polling.spooled;
+    });
+    expect(spooled).toMatchObject({ results_refused: 0, corrupt: 0 });
+    expect(spooled.bytes).toBeGreaterThan(0);
+    expect((await admin.get('/metrics')).text).toMatch(/^opsfleet_spool_records [1-9]/m);
+    await polledTimes(6);
+    await superuser(async client => void (await client.query(allow)));
+    await expectEverythingStoredOnce(['unknown to healthy']);
+  });
+
   it('when a table is locked for longer than anybody waits', async () => {
     await superuser(async client => {
       await client.query('begin');

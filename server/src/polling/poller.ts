@@ -75,6 +75,8 @@ export function createPoller(options: PollerOptions): Poller {
   const stats = noStats();
   let seq = 0;
   let flushSoon = new AbortController();
+  /** Whether the database took the last batches. */
+  let isTaking = true;
   let tasks: Promise<unknown>[] = [];
   /** Work on the roster runs one after the other: two loads of one server must not overtake each other. */
   let rosterWork: Promise<void> = Promise.resolve();
@@ -214,11 +216,11 @@ export function createPoller(options: PollerOptions): Poller {
   async function flushLoop(): Promise<void> {
     while (!ended.signal.aborted) {
       flushSoon = new AbortController();
-      const isStored = await flush();
+      isTaking = await flush();
       await results.spillIfStuck();
       spooled();
       // What waits on disk goes on at once; what has just come may gather.
-      if (isStored && results.isBehind()) continue;
+      if (isTaking && results.isBehind()) continue;
       await clock.sleep(flushIntervalMs, AbortSignal.any([ended.signal, flushSoon.signal]));
     }
   }
@@ -247,7 +249,8 @@ export function createPoller(options: PollerOptions): Poller {
 
   /** Once nothing is added any more: what the database does not take in time is on disk when this resolves. */
   async function storeTheRest(): Promise<void> {
-    await Promise.race([results.flush().catch(() => undefined), clock.sleep(lastFlushMs)]);
+    // Who stops us may not wait for long; a database that has just refused is not asked again.
+    if (isTaking) await Promise.race([results.flush().catch(() => undefined), clock.sleep(lastFlushMs)]);
     await results.spill();
     const lost = results.waiting();
     if (lost > 0) log.error({ lost }, 'results could neither be stored nor written to disk before the end');
