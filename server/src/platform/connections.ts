@@ -62,6 +62,8 @@ export function createConnections(options: ConnectionOptions): Connections {
     look: () => lookAt(options.connection, clock),
     onAway: () => turns.refuseAll(unavailable(null)),
   });
+  /** Connections in use. */
+  let lent = 0;
   const sessions = new WeakMap<pg.ClientBase, Session>();
 
   function sessionOf(client: pg.PoolClient): Session {
@@ -92,10 +94,11 @@ export function createConnections(options: ConnectionOptions): Connections {
       let broken = false;
       try {
         client = await connect(pool, clock).catch((error: unknown) => {
-          // Where there is none left, those that we have still go from hand to hand.
-          if (sqlState(error) !== noneLeft) turns.refuseAll(error);
+          // Where only new ones cannot be had, those that we have still go from hand to hand.
+          if (sqlState(error) !== noneLeft || lent + pool.idleCount === 0) turns.refuseAll(error);
           throw error;
         });
+        lent += 1;
         const session = sessionOf(client);
         const run: Run = query => watch.over(session.watched, client!.query(query));
         if (session.who !== who) await become(session, who, run);
@@ -104,6 +107,7 @@ export function createConnections(options: ConnectionOptions): Connections {
         broken = error instanceof StandbyError || isConnectionFailure(error);
         throw asAnswer(error);
       } finally {
+        if (client !== null) lent -= 1;
         client?.release(broken);
         turns.give();
       }
