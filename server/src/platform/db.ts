@@ -11,6 +11,7 @@ import {
 } from 'kysely';
 import type pg from 'pg';
 import type { OrganizationId } from '../ids.ts';
+import { arrayLiteral } from './array-literal.ts';
 import { type ConnectionOptions, type Connections, createConnections, type Run } from './connections.ts';
 
 export { sql };
@@ -120,7 +121,9 @@ function queryable(run: Run): Queryable {
   const query = (statement: Sql<unknown>): Promise<pg.QueryResult> => {
     const compiled: CompiledQuery = statement.compile(compiler);
     const name = preparedName(compiled.sql);
-    const values = compiled.parameters as unknown[];
+    const values = compiled.parameters.map(value =>
+      Array.isArray(value) ? (arrayLiteral(value) ?? value) : value,
+    );
     return run(name === undefined ? { text: compiled.sql, values } : { name, text: compiled.sql, values });
   };
   const many = async <Row>(statement: Sql<Row>): Promise<Row[]> => (await query(statement)).rows as Row[];
