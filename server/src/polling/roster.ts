@@ -48,23 +48,35 @@ export type Roster = {
   get(id: ServerId): Entry | undefined;
   set(entry: Entry): void;
   remove(id: ServerId): Entry | undefined;
-  ofSlot(slot: number): Entry[];
+  ofSlot(slot: number): readonly Entry[];
   all(): IterableIterator<Entry>;
   size(): number;
 };
 
 export function createRoster(): Roster {
   const byId = new Map<ServerId, Entry>();
+  const bySlot = new Map<number, Set<Entry>>();
+
+  function remove(id: ServerId): Entry | undefined {
+    const entry = byId.get(id);
+    if (entry === undefined) return undefined;
+    byId.delete(id);
+    bySlot.get(entry.server.slot)?.delete(entry);
+    entry.gone = true;
+    return entry;
+  }
+
   return {
     get: id => byId.get(id),
-    set: entry => byId.set(entry.server.id, entry),
-    remove(id) {
-      const entry = byId.get(id);
-      byId.delete(id);
-      if (entry !== undefined) entry.gone = true;
-      return entry;
+    set(entry) {
+      const { id, slot } = entry.server;
+      byId.set(id, entry);
+      const others = bySlot.get(slot);
+      if (others === undefined) bySlot.set(slot, new Set([entry]));
+      else others.add(entry);
     },
-    ofSlot: slot => [...byId.values()].filter(entry => entry.server.slot === slot),
+    remove,
+    ofSlot: slot => [...(bySlot.get(slot) ?? [])],
     all: () => byId.values(),
     size: () => byId.size,
   };

@@ -52,6 +52,8 @@ export function createPool(options: PoolOptions): Pool {
   /** In the order they became free. */
   const idle = new Map<string, Connection>();
   const all = new Set<Connection>();
+  /** The same by origin: a worker that hands over thousands of servers forgets each of them. */
+  const byOrigin = new Map<string, Set<Connection>>();
   const descriptors = createGate(maxConnections + Math.ceil(maxConnections / 8));
   let keeping = 0;
   let opened = 0;
@@ -64,9 +66,25 @@ export function createPool(options: PoolOptions): Pool {
     connection.keep = keep;
   };
 
+  const add = (connection: Connection) => {
+    all.add(connection);
+    const { origin } = connection.plan.url;
+    const others = byOrigin.get(origin);
+    if (others === undefined) byOrigin.set(origin, new Set([connection]));
+    else others.add(connection);
+  };
+
+  const remove = (connection: Connection) => {
+    all.delete(connection);
+    const { origin } = connection.plan.url;
+    const others = byOrigin.get(origin);
+    others?.delete(connection);
+    if (others?.size === 0) byOrigin.delete(origin);
+  };
+
   const discard = (connection: Connection) => {
     setKeep(connection, false);
-    all.delete(connection);
+    remove(connection);
     if (idle.get(connection.plan.key) === connection) idle.delete(connection.plan.key);
     connection.destroy();
   };
@@ -126,7 +144,7 @@ export function createPool(options: PoolOptions): Pool {
       const connection = new Connection(plan, discard);
       connection.crowded = keep && keeping >= maxConnections;
       setKeep(connection, keep && !connection.crowded);
-      all.add(connection);
+      add(connection);
       return connection;
     },
     free(connection, answer) {
@@ -142,8 +160,7 @@ export function createPool(options: PoolOptions): Pool {
     },
     discard,
     forget(origin) {
-      for (const connection of all) {
-        if (connection.plan.url.origin !== origin) continue;
+      for (const connection of byOrigin.get(origin) ?? []) {
         if (connection.occupant === null) discard(connection);
         else {
           setKeep(connection, false);
