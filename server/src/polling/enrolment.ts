@@ -1,3 +1,4 @@
+import { healthIntervalMs } from '../health/breaker.ts';
 import { uncheckedState } from '../health/evaluate.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
@@ -69,9 +70,11 @@ export function createEnrolment(options: Options): Enrolment {
   }
 
   /** A check that fell into the gap between two workers is made up for, spread so that many are no stampede. */
-  function overdueInMs({ state }: PolledServer, index: number): number | null {
-    const ageMs = clock.now().getTime() - (state.lastCheckedAt?.getTime() ?? 0);
-    return ageMs > options.healthIntervalMs ? (index * 2) % options.healthIntervalMs : null;
+  function overdueInMs({ id, state, intervalMs }: PolledServer, index: number): number | null {
+    const at = clock.now();
+    const everyMs = healthIntervalMs(state, intervalMs.health ?? options.healthIntervalMs, at, id);
+    const ageMs = at.getTime() - (state.lastCheckedAt?.getTime() ?? 0);
+    return ageMs > everyMs ? (index * 2) % everyMs : null;
   }
 
   function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {
