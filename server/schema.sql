@@ -56,7 +56,7 @@ CREATE TABLE conditions (
   since timestamp with time zone NOT NULL,
   detail text NOT NULL,
   CONSTRAINT conditions_pkey PRIMARY KEY (name),
-  CONSTRAINT conditions_name_check CHECK (name = ANY (ARRAY['polling_late'::text, 'polling_blind'::text]))
+  CONSTRAINT conditions_name_check CHECK (name ~ '^[a-z_]{1,50}$'::text)
 );
 
 CREATE TABLE data_keys (

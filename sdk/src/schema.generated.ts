@@ -537,8 +537,8 @@ export interface components {
         };
         /** Condition */
         Condition: {
-            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. */
-            condition: "polling_late" | "polling_blind";
+            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. */
+            condition: "polling_late" | "polling_blind" | "polling_absent";
             /** Format: date-time */
             since: string;
             detail: string;
@@ -970,7 +970,7 @@ export interface components {
             health_worker: components["schemas"]["HealthWorkerStatus"];
             metrics_worker: components["schemas"]["MetricsWorkerStatus"];
             polling: components["schemas"]["PollingStatus"];
-            /** @description What is wrong with the installation itself, as far as its workers can tell. */
+            /** @description What is wrong with the installation itself, as far as its processes can tell. */
             conditions: components["schemas"]["Condition"][];
             /** Format: date-time */
             timestamp: string;

@@ -3,6 +3,7 @@ import type { Context } from './context.ts';
 import type { LoopTask } from './platform/runtime/loop.ts';
 import { refreshStatistics } from './platform/statistics.ts';
 import { forgetDeadWorkers } from './polling/slots.ts';
+import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { ensurePartitions } from './retention/maintain.ts';
 import { partitionedTables } from './retention/partitions.ts';
 
@@ -10,6 +11,7 @@ const hourMs = 3_600_000;
 
 /** Everything time can cause, except polling itself, which has a schedule of its own (polling/poller.ts). */
 export const workers = (context: Context): readonly LoopTask[] => [
+  watchdog(context),
   {
     name: 'partitions',
     description: 'Makes the partitions of this month and the next three, and ends an interrupted detach.',
@@ -51,3 +53,18 @@ export const workers = (context: Context): readonly LoopTask[] => [
     },
   },
 ];
+
+function watchdog({ db, clock, feed, settings }: Context): LoopTask {
+  const { look } = createWatchdog({
+    db: db.system,
+    clock,
+    feed,
+    healthIntervalMs: settings.healthIntervalMs,
+  });
+  return {
+    name: 'watchdog',
+    description: 'Calls unknown what nobody polls, and says that nobody does.',
+    periodMs: watchdogPeriodMs,
+    runOnce: look,
+  };
+}

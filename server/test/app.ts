@@ -54,6 +54,8 @@ export type TestAppOptions = {
   app?: Partial<Pick<AppOptions, 'clock' | 'lookup' | 'egressExceptions' | 'instance' | 'maxConnections'>>;
   /** To start a second process on the same database, as after a restart. */
   database?: TestDatabase;
+  /** Where a process that is not one of these is to read the same secrets. */
+  masterKey?: Buffer;
 };
 
 /**
@@ -75,7 +77,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const app = await startApp({
     settings,
     connection: database.connection,
-    masterKeys: [masterKey(testMasterKey)],
+    masterKeys: [masterKey(options.masterKey ?? testMasterKey)],
     clock: systemClock,
     log: createLog({ level: settings.logLevel, destination: { write: line => void lines.push(line) } }),
     instance: null,

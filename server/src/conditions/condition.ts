@@ -1,6 +1,11 @@
 /** What can be wrong with the installation itself, as opposed to a server that it watches. */
-export const conditionNames = ['polling_late', 'polling_blind'] as const;
+export const conditionNames = ['polling_late', 'polling_blind', 'polling_absent'] as const;
 export type ConditionName = (typeof conditionNames)[number];
+
+/** Those that workers see. That there is no worker, somebody else has to say. */
+export const workerConditions: readonly ConditionName[] = conditionNames.filter(
+  name => name !== 'polling_absent',
+);
 
 /** Since when, and a sentence for the operator. It names no server and no organization. */
 export type Condition = { since: Date; detail: string };

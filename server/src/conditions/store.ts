@@ -1,7 +1,7 @@
 import { installation } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
 import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
-import { type ConditionName, type Conditions, conditionNames } from './condition.ts';
+import type { ConditionName, Conditions } from './condition.ts';
 
 type Row = { name: ConditionName; since: Date; detail: string };
 
@@ -12,15 +12,22 @@ export async function currentConditions(db: SystemTx): Promise<Conditions> {
 }
 
 /**
- * Makes `wanted` the conditions that hold, and tells of each that begins or ends by one event, whoever else
- * does the same at the same time. Returns whether anything changed; where nothing does, it costs one read.
+ * Makes `wanted` the conditions that hold of those named `among`, and tells of each that begins or ends by one
+ * event, whoever else does the same at the same time. Returns whether anything changed; where nothing does, it
+ * costs one read.
  */
-export async function reconcileConditions(db: SystemDb, wanted: Conditions, at: Date): Promise<boolean> {
-  if (changesOf(await currentConditions(db), wanted).length === 0) return false;
+export async function reconcileConditions(
+  db: SystemDb,
+  wanted: Conditions,
+  { among, at }: { among: readonly ConditionName[]; at: Date },
+): Promise<boolean> {
+  const changesOf = (current: Conditions): ConditionName[] =>
+    among.filter(name => (current[name] === undefined) !== (wanted[name] === undefined));
+  if (changesOf(await currentConditions(db)).length === 0) return false;
   return db.transaction(async tx => {
     await tx.execute(sql`lock table conditions in share row exclusive mode`);
     const current = await currentConditions(tx);
-    const changes = changesOf(current, wanted);
+    const changes = changesOf(current);
     for (const name of changes) {
       const condition = wanted[name];
       await tx.execute(
@@ -54,6 +61,3 @@ export async function reconcileConditions(db: SystemDb, wanted: Conditions, at: 
     return changes.length > 0;
   });
 }
-
-const changesOf = (current: Conditions, wanted: Conditions): ConditionName[] =>
-  conditionNames.filter(name => (current[name] === undefined) !== (wanted[name] === undefined));

@@ -15,7 +15,7 @@ const backoff = [
   { afterMs: 24 * hourMs, intervalMs: 5 * minuteMs },
   { afterMs: hourMs, intervalMs: minuteMs },
 ] as const;
-const jitter = 0.1;
+export const backoffJitter = 0.1;
 
 /** Whether a failure, counted in already, opens the breaker. */
 export function opensBreaker(consecutiveFailures: number, recent: RecentResults): boolean {
@@ -40,7 +40,7 @@ export function healthIntervalMs(
   const openMs = at.getTime() - state.breakerOpenedAt.getTime();
   const step = backoff.find(({ afterMs }) => openMs >= afterMs);
   const intervalMs = Math.max(configuredMs, step?.intervalMs ?? 0);
-  return intervalMs * (1 - jitter + 2 * jitter * spread('backoff', id));
+  return intervalMs * (1 - backoffJitter + 2 * backoffJitter * spread('backoff', id));
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { HealthStatus } from '../events/event.ts';
-import { healthIntervalMs, opensBreaker } from './breaker.ts';
+import { backoffJitter, healthIntervalMs, opensBreaker } from './breaker.ts';
 import type { CheckOutcome, CheckResult } from './check.ts';
 import { flappingAfter, flappingPercent } from './flapping.ts';
 import { withResult } from './recent-results.ts';
@@ -60,6 +60,8 @@ const upAfterMs = 15_000;
 const upAfterIntervals = 0.9;
 const recheckAfterMs = [5_000, 10_000] as const;
 const staleAfterIntervals = 3;
+/** No server is stale before so many of the intervals it is configured with; for a first, rough look. */
+export const staleAfterIntervalsAtLeast = staleAfterIntervals * (1 - backoffJitter);
 
 /**
  * The policy for a server in this state whose health is to be checked every `configuredMs`. Three intervals
@@ -117,7 +119,7 @@ export function evaluate(previous: HealthState, result: CheckResult, policy: Hea
   }
 }
 
-/** The verdict on a server of which no result has come at all, because no worker polls it or its check is stuck. */
+/** The verdict on a server of which no result has come at all, because no worker polls it. */
 export function stale(previous: HealthState, at: Date, policy: HealthPolicy): Verdict {
   const state = notAfter(previous, at);
   if (state.status === 'unknown' || !isStale(state, at, policy)) return unchanged(state);

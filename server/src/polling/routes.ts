@@ -58,7 +58,9 @@ const Condition = Type.Object(
     condition: Type.Union(
       conditionNames.map(name => Type.Literal(name)),
       {
-        description: 'polling_late: polls start late. polling_blind: we cannot see, and hold every verdict.',
+        description:
+          'polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. ' +
+          'polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result.',
       },
     ),
     since: Type.String({ format: 'date-time' }),
@@ -116,7 +118,7 @@ export const pollingRoutes: Route[] = [
           metrics_worker: MetricsWorker,
           polling: Polling,
           conditions: Type.Array(Condition, {
-            description: 'What is wrong with the installation itself, as far as its workers can tell.',
+            description: 'What is wrong with the installation itself, as far as its processes can tell.',
           }),
           timestamp: Type.String({ format: 'date-time' }),
         },

@@ -1,4 +1,4 @@
-import { type Conditions, mergeConditions } from '../conditions/condition.ts';
+import { type Conditions, mergeConditions, workerConditions } from '../conditions/condition.ts';
 import { reconcileConditions } from '../conditions/store.ts';
 import { installation } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
@@ -118,11 +118,20 @@ export async function heartbeat(
     update workers set heartbeat_at = now(), stats = ${JSON.stringify(stats)}::jsonb,
       conditions = ${JSON.stringify(conditions)}::jsonb
     where id = ${id}`);
+  const live = await seenByWorkers(db);
+  await reconcileConditions(db, live.conditions, { among: workerConditions, at });
+  return live.workers;
+}
+
+/** The live workers, oldest first, and what is wrong in the eyes of any of them. */
+export async function seenByWorkers(db: SystemDb): Promise<{ workers: WorkerId[]; conditions: Conditions }> {
   const rows = await db.many<{ id: WorkerId; conditions: Stored<Conditions> }>(sql`
     select id, conditions from workers where heartbeat_at > now() - ${leaseMs} * interval '1 millisecond'
     order by started_at, id`);
-  await reconcileConditions(db, mergeConditions(rows.map(row => fromStored(row.conditions))), at);
-  return rows.map(row => row.id);
+  return {
+    workers: rows.map(row => row.id),
+    conditions: mergeConditions(rows.map(row => fromStored(row.conditions))),
+  };
 }
 
 /** As JSON has it: dates are text. */

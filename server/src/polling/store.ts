@@ -6,6 +6,7 @@ import type { JobId, OrganizationId, ServerId } from '../ids.ts';
 import type { MetricField } from '../metrics/metric.ts';
 import { type Sql, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import type { AdapterName } from '../servers/server.ts';
+import type { ServerKey } from './roster.ts';
 
 /** A server as the poller loads it: its settings and what was believed of it last. */
 export type PolledServer = {
@@ -99,15 +100,23 @@ export async function loadSlots(db: SystemDb, slots: readonly number[]): Promise
 }
 
 /** These servers again, as far as they are still to be polled. */
-export async function loadServers(
-  db: SystemDb,
-  keys: readonly { organizationId: OrganizationId; id: ServerId }[],
+export const loadServers = (db: SystemTx, keys: readonly ServerKey[]): Promise<PolledServer[]> =>
+  serversOf(db, keys, sql``);
+
+/** The same, and nobody changes them before the end of the transaction. */
+export const lockServers = (tx: SystemTx, keys: readonly ServerKey[]): Promise<PolledServer[]> =>
+  serversOf(tx, keys, sql`for no key update`);
+
+async function serversOf(
+  db: SystemTx,
+  keys: readonly ServerKey[],
+  lock: Sql<unknown>,
 ): Promise<PolledServer[]> {
   const rows = await db.many<Row>(sql`
     select ${columns} from managed_servers
     where (organization_id, id) in (
         select * from unnest(${keys.map(key => key.organizationId)}::uuid[], ${keys.map(key => key.id)}::uuid[]))
-      and status = 'active'`);
+      and status = 'active' ${lock}`);
   return rows.map(toServer);
 }
 
@@ -160,57 +169,60 @@ export function eventOf({ id, name }: HealthWrite, change: HealthChange): EventF
  * event is written for it. Returns how many states were written.
  */
 export async function writeHealth(db: SystemDb, all: readonly HealthWrite[], at: Date): Promise<number> {
-  return db.transaction(async tx => {
-    const writes = await stillOurs(tx, all);
-    const written = await tx.many<{ id: ServerId }>(sql`
-      update managed_servers s set
-        health_status = w.status, health_reason = w.reason, health_detail = w.detail, health_since = w.since,
-        last_seen_at = w.last_seen_at, last_health_check_at = w.checked_at, response_time_ms = w.response_time_ms,
-        consecutive_failures = w.failures, consecutive_successes = w.successes, recent_results = w.recent,
-        known_results = w.known, suspect_since = w.suspect_since, recovering_since = w.recovering_since,
-        flapping_since = w.flapping_since, breaker_opened_at = w.breaker_opened_at,
-        components = coalesce(w.components, s.components), version = coalesce(w.version, s.version),
-        poll_epoch = w.epoch, poll_seq = w.seq
-      from ${unnest([
-        ['uuid', writes.map(w => w.organizationId)],
-        ['uuid', writes.map(w => w.id)],
-        ['bigint', writes.map(w => w.epoch)],
-        ['bigint', writes.map(w => w.seq)],
-        ['text', writes.map(w => w.state.status)],
-        ['text', writes.map(w => w.state.reason)],
-        ['text', writes.map(w => w.state.detail)],
-        ['timestamptz', writes.map(w => w.state.since)],
-        ['timestamptz', writes.map(w => w.state.lastSeenAt)],
-        ['timestamptz', writes.map(w => w.state.lastCheckedAt)],
-        ['integer', writes.map(w => w.responseTimeMs)],
-        ['integer', writes.map(w => w.state.consecutiveFailures)],
-        ['integer', writes.map(w => w.state.consecutiveSuccesses)],
-        ['integer', writes.map(w => w.state.recentResults)],
-        ['smallint', writes.map(w => w.state.knownResults)],
-        ['timestamptz', writes.map(w => w.state.suspectSince)],
-        ['timestamptz', writes.map(w => w.state.recoveringSince)],
-        ['timestamptz', writes.map(w => w.state.flappingSince)],
-        ['timestamptz', writes.map(w => w.state.breakerOpenedAt)],
-        ['json', writes.map(w => (w.components === null ? null : JSON.stringify(w.components)))],
-        ['text', writes.map(w => w.version)],
-      ])} as w (organization_id, id, epoch, seq, status, reason, detail, since, last_seen_at, checked_at,
-                response_time_ms, failures, successes, recent, known, suspect_since, recovering_since,
-                flapping_since, breaker_opened_at, components, version)
-      where s.organization_id = w.organization_id and s.id = w.id and s.status = 'active'
-        and (s.poll_epoch, s.poll_seq) < (w.epoch, w.seq)
-      returning s.id`);
-    const ids = new Set(written.map(row => row.id));
-    const events = writes
-      .filter(write => ids.has(write.id))
-      .flatMap(write =>
-        write.changes.map(change => ({
-          organizationId: write.organizationId,
-          event: eventOf(write, change),
-        })),
-      );
-    await appendForAll(tx, at, events);
-    return written.length;
-  });
+  return db.transaction(tx => writeHealthIn(tx, all, at));
+}
+
+/** The same, inside a transaction of the caller's. */
+export async function writeHealthIn(tx: SystemTx, all: readonly HealthWrite[], at: Date): Promise<number> {
+  const writes = await stillOurs(tx, all);
+  const written = await tx.many<{ id: ServerId }>(sql`
+    update managed_servers s set
+      health_status = w.status, health_reason = w.reason, health_detail = w.detail, health_since = w.since,
+      last_seen_at = w.last_seen_at, last_health_check_at = w.checked_at, response_time_ms = w.response_time_ms,
+      consecutive_failures = w.failures, consecutive_successes = w.successes, recent_results = w.recent,
+      known_results = w.known, suspect_since = w.suspect_since, recovering_since = w.recovering_since,
+      flapping_since = w.flapping_since, breaker_opened_at = w.breaker_opened_at,
+      components = coalesce(w.components, s.components), version = coalesce(w.version, s.version),
+      poll_epoch = w.epoch, poll_seq = w.seq
+    from ${unnest([
+      ['uuid', writes.map(w => w.organizationId)],
+      ['uuid', writes.map(w => w.id)],
+      ['bigint', writes.map(w => w.epoch)],
+      ['bigint', writes.map(w => w.seq)],
+      ['text', writes.map(w => w.state.status)],
+      ['text', writes.map(w => w.state.reason)],
+      ['text', writes.map(w => w.state.detail)],
+      ['timestamptz', writes.map(w => w.state.since)],
+      ['timestamptz', writes.map(w => w.state.lastSeenAt)],
+      ['timestamptz', writes.map(w => w.state.lastCheckedAt)],
+      ['integer', writes.map(w => w.responseTimeMs)],
+      ['integer', writes.map(w => w.state.consecutiveFailures)],
+      ['integer', writes.map(w => w.state.consecutiveSuccesses)],
+      ['integer', writes.map(w => w.state.recentResults)],
+      ['smallint', writes.map(w => w.state.knownResults)],
+      ['timestamptz', writes.map(w => w.state.suspectSince)],
+      ['timestamptz', writes.map(w => w.state.recoveringSince)],
+      ['timestamptz', writes.map(w => w.state.flappingSince)],
+      ['timestamptz', writes.map(w => w.state.breakerOpenedAt)],
+      ['json', writes.map(w => (w.components === null ? null : JSON.stringify(w.components)))],
+      ['text', writes.map(w => w.version)],
+    ])} as w (organization_id, id, epoch, seq, status, reason, detail, since, last_seen_at, checked_at,
+              response_time_ms, failures, successes, recent, known, suspect_since, recovering_since,
+              flapping_since, breaker_opened_at, components, version)
+    where s.organization_id = w.organization_id and s.id = w.id and s.status = 'active'
+      and (s.poll_epoch, s.poll_seq) < (w.epoch, w.seq)
+    returning s.id`);
+  const ids = new Set(written.map(row => row.id));
+  const events = writes
+    .filter(write => ids.has(write.id))
+    .flatMap(write =>
+      write.changes.map(change => ({
+        organizationId: write.organizationId,
+        event: eventOf(write, change),
+      })),
+    );
+  await appendForAll(tx, at, events);
+  return written.length;
 }
 
 /** The writes whose leases are the newest of their slots. Nobody can claim one of those before the commit. */
@@ -252,6 +264,8 @@ export async function writeMetrics(db: SystemDb, writes: readonly MetricsWrite[]
 }
 
 /** `unnest($1::uuid[], $2::text[], …)` of parallel columns. */
-function unnest(parallel: readonly (readonly [type: string, values: readonly unknown[]])[]): Sql<unknown> {
+export function unnest(
+  parallel: readonly (readonly [type: string, values: readonly unknown[]])[],
+): Sql<unknown> {
   return sql`unnest(${sql.join(parallel.map(([type, values]) => sql`${values}::${sql.raw(type)}[]`))})`;
 }
