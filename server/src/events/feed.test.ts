@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { Client } from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { addOrganization } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
@@ -35,7 +35,7 @@ const start: Position = { xid: 0n, id: 0 };
 const add = (name: string, who = organizationId): Promise<void> =>
   database.db.tenant(who).transaction(tx => append(tx, new Date(), [event(name)]));
 
-/** So many events after a position. Transactions of other databases of the server hold them back as well, for a moment. */
+/** So many events after a position. Upkeep of the database itself may hold them back for a moment. */
 async function read(after: Position, count: number): Promise<StoredEvent[]> {
   for (;;) {
     const events = await readFeed(database.db.system, after, 10);
@@ -63,6 +63,16 @@ async function openTransaction(name: string): Promise<{ commit(): Promise<void> 
 }
 
 describe('reading', () => {
+  const { superuser, user, database: elsewhere } = inject('postgres');
+  /** Somebody's transaction that has a number and goes on. */
+  async function runTransaction(connection: { user: string; database: string }): Promise<Client> {
+    const client = new Client({ ...database.connection, ...connection });
+    await client.connect();
+    await client.query('begin');
+    await client.query('select pg_current_xact_id()');
+    return client;
+  }
+
   it('waits for an older transaction before it shows what a newer one committed first', async () => {
     const slow = await openTransaction('slow');
     await add('quick');
@@ -71,7 +81,11 @@ describe('reading', () => {
     expect((await read(start, 2)).map(nameOf)).toEqual(['slow', 'quick']);
   });
 
-  it('tells each event once, in one order, however transactions overlap and wherever a reader looks', async () => {
+  it.each([
+    ['alone on the server', () => null],
+    ['beside one that goes on and on', () => runTransaction({ user, database: elsewhere })],
+  ])('tells each event once, in one order, however transactions overlap, %s', async (_where, beside) => {
+    const foreign = await beside();
     const order = fc.integer({ min: 2, max: 5 }).chain(count =>
       fc.record({
         commits: fc.shuffledSubarray([...Array(count).keys()], { minLength: count, maxLength: count }),
@@ -94,8 +108,31 @@ describe('reading', () => {
         while (seen.length < commits.length) await readOn();
         expect(seen.map(nameOf)).toEqual([...commits.keys()].map(String));
       }),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
+    await foreign?.end();
+  });
+
+  it.each([user, superuser])('does not wait for a transaction of %s in another database', async role => {
+    const foreign = await runTransaction({ user: role, database: elsewhere });
+    await add('ours');
+    expect((await readFeed(database.db.system, start, 10)).map(nameOf)).toEqual(['ours']);
+    const end = await endOfFeed(database.db.system);
+    await add('after');
+    expect((await readFeed(database.db.system, end, 10)).map(nameOf)).toEqual(['after']);
+    await foreign.end();
+  });
+
+  it.each([user, superuser])('waits for any transaction of %s in its own database', async role => {
+    const { database: own } = database.connection;
+    const foreign = await runTransaction({ user, database: elsewhere });
+    const slow = await runTransaction({ user: role, database: own });
+    await add('quick');
+    expect(await readFeed(database.db.system, start, 10)).toEqual([]);
+    await slow.query('commit');
+    await slow.end();
+    expect((await readFeed(database.db.system, start, 10)).map(nameOf)).toEqual(['quick']);
+    await foreign.end();
   });
 
   it('leaves out what was rolled back', async () => {
@@ -111,9 +148,11 @@ describe('reading', () => {
   it('shows an organization its own events only', async () => {
     await add('mine');
     await add('theirs', other);
-    expect(await read(start, 2)).toHaveLength(2);
-    const mine = await readFeedOf(database.db.tenant(organizationId), start, 10);
-    expect(mine.map(nameOf)).toEqual(['mine']);
+    const [first, second] = await read(start, 2);
+    const mine = (until: StoredEvent) =>
+      readFeedOf(database.db.tenant(organizationId), { after: start, until: until.position, limit: 10 });
+    expect((await mine(second!)).map(nameOf)).toEqual(['mine']);
+    expect(await mine({ ...first!, position: { ...first!.position, id: 0 } })).toEqual([]);
   });
 
   it('knows where the feed starts and ends', async () => {

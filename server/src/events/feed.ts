@@ -2,7 +2,7 @@ import type pg from 'pg';
 import type { Clock } from '../platform/clock.ts';
 import { type Database, sql } from '../platform/db.ts';
 import type { Log } from '../platform/log.ts';
-import type { StoredEvent } from './event.ts';
+import type { Position, StoredEvent } from './event.ts';
 import { endOfFeed, readFeed } from './store.ts';
 
 export type Listener = (events: readonly StoredEvent[]) => void;
@@ -11,6 +11,8 @@ export type Listener = (events: readonly StoredEvent[]) => void;
 export type EventFeed = {
   /** Calls the listener with every event settled from now on, in order. Returns how to stop. */
   subscribe(listener: Listener): () => void;
+  /** The last event that listeners were told of: all up to it are settled, and those after it will be told. */
+  position(): Position;
   /** Tells every process, soon, that there is something to read. Call it after the commit. */
   announce(): void;
   /** Resolves once the first position is known: what is committed later will be seen. */
@@ -38,14 +40,14 @@ export function createEventFeed(options: { db: Database; clock: Clock; log: Log 
   const ended = new AbortController();
   let wake = new AbortController();
   let announced = false;
+  let position: Position = { xid: 0n, id: 0 };
   let tasks: Promise<unknown>[] = [];
 
   const wakeUp = (): void => {
     wake.abort();
   };
 
-  async function read(from: Awaited<ReturnType<typeof endOfFeed>>): Promise<void> {
-    let position = from;
+  async function read(): Promise<void> {
     while (!ended.signal.aborted) {
       wake = new AbortController();
       try {
@@ -120,13 +122,14 @@ export function createEventFeed(options: { db: Database; clock: Clock; log: Log 
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    position: () => position,
     announce() {
       announced = true;
       wakeUp();
     },
     async start() {
-      const from = await endOfFeed(db.system);
-      tasks = [read(from), listen(), notify()];
+      position = await endOfFeed(db.system);
+      tasks = [read(), listen(), notify()];
     },
     async stop() {
       ended.abort();

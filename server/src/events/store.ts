@@ -22,35 +22,62 @@ const toEvent = (row: Row): StoredEvent =>
     at: row.created_at,
   }) as StoredEvent;
 
-// Ends before the oldest transaction still running: whatever it appends sorts after all that is read here.
-const settled = sql`xid < pg_snapshot_xmin(pg_current_snapshot())`;
+const columns = sql`xid, id, organization_id, type, subject_id, data, created_at`;
 
-/** The events after a position, oldest first, of every organization. */
+/** The events after a position that are settled, oldest first, of every organization. */
 export async function readFeed(db: SystemDb, after: Position, limit: number): Promise<StoredEvent[]> {
-  const rows = await db.many<Row>(sql`
-    select xid, id, organization_id, type, subject_id, data, created_at from events
-    where (xid, id) > (${String(after.xid)}::xid8, ${after.id}) and ${settled}
+  const isAfter = sql`(xid, id) > (${String(after.xid)}::xid8, ${after.id})`;
+  const rows = await db.many<Row & { settled: boolean }>(sql`
+    select ${columns}, xid < pg_snapshot_xmin(pg_current_snapshot()) as settled
+    from events where ${isAfter} order by xid, id limit ${limit}`);
+  const settled = rows.filter(row => row.settled);
+  if (settled.length > 0 || rows.length === 0) return settled.map(toEvent);
+  // They wait for an older transaction. It may be one that has nothing to do with us.
+  const { xid } = await endOfFeed(db);
+  const others = await db.many<Row>(sql`
+    select ${columns} from events where ${isAfter} and xid < ${String(xid)}::xid8
     order by xid, id limit ${limit}`);
-  return rows.map(toEvent);
+  return others.map(toEvent);
 }
 
-/** The events of one organization after a position, oldest first. */
-export async function readFeedOf(db: TenantDb, after: Position, limit: number): Promise<StoredEvent[]> {
+/** The events of one organization after a position and up to another that is settled, oldest first. */
+export async function readFeedOf(
+  db: TenantDb,
+  { after, until, limit }: { after: Position; until: Position; limit: number },
+): Promise<StoredEvent[]> {
   const rows = await db.many<Row>(sql`
-    select xid, id, organization_id, type, subject_id, data, created_at from events
+    select ${columns} from events
     where organization_id = ${db.organizationId}
-      and (xid, id) > (${String(after.xid)}::xid8, ${after.id}) and ${settled}
+      and (xid, id) > (${String(after.xid)}::xid8, ${after.id})
+      and (xid, id) <= (${String(until.xid)}::xid8, ${until.id})
     order by xid, id limit ${limit}`);
   return rows.map(toEvent);
 }
 
-/** Where the feed ends now: everything before it is settled, everything after it is still to come. */
+/**
+ * Where the feed ends now: everything before it is settled and seen by every later statement, everything after
+ * it is still to come.
+ *
+ * It is the oldest transaction that was running when this statement began, but for those that are proven to run
+ * in another database of the server: they append no event of ours, and may take hours. The proof is the lock
+ * that every transaction holds on its own number, and the database of the backend that holds it; both are shown
+ * to every role. A transaction without proof counts as ours: one that has its number and not yet the lock, one
+ * that was prepared. Where a backend ends between the two looks and another one gets its process id, a
+ * transaction of ours could be taken for one of another database; but then it has ended, and the next statement
+ * sees what it did. That is why events are read by a statement of their own.
+ */
 export async function endOfFeed(db: SystemDb): Promise<Position> {
-  const { xmin } = await db.one<{ xmin: string }>(
-    sql`select pg_snapshot_xmin(pg_current_snapshot())::text as xmin`,
-  );
+  const { xid } = await db.one<{ xid: string }>(sql`
+    select coalesce(
+      (select running.xid from pg_snapshot_xip(pg_current_snapshot()) as running (xid)
+       where running.xid::xid not in (
+         select l.transactionid from pg_locks l join pg_stat_activity a on a.pid = l.pid
+         where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
+           and a.datid <> (select oid from pg_database where datname = current_database()))
+       order by running.xid limit 1),
+      pg_snapshot_xmax(pg_current_snapshot()))::text as xid`);
   // No row has the id 0, so this position sorts before every row of that transaction.
-  return { xid: BigInt(xmin), id: 0 };
+  return { xid: BigInt(xid), id: 0 };
 }
 
 /** The oldest position from which nothing is missing, or null while there are no events. */

@@ -50,8 +50,9 @@ export async function streamEvents(options: StreamOptions): Promise<void> {
     for (const event of events) if (event.organizationId === db.organizationId) pending.push(event);
     if (pending.length > catchUpLimit) response.destroy();
   });
+  const reached = options.feed.position();
   try {
-    let position = await resume(options);
+    let position = await resume(options, reached);
     const seen = new Map<ServerId, string>();
     let lastWriteMs = clock.monotonicMs();
     while (!signal.aborted && clock.monotonicMs() - startedMs < lifetimeMs) {
@@ -82,29 +83,32 @@ export async function streamEvents(options: StreamOptions): Promise<void> {
   }
 }
 
-/** Sends what was missed and returns where the stream goes on. */
-async function resume({ system, db, response, lastEventId }: StreamOptions): Promise<Position> {
-  const end = await endOfFeed(system);
-  const from = lastEventId === null ? null : parsePosition(lastEventId);
-  const hello = (position: Position): void => {
-    response.write(`retry: 2000\nid: ${formatPosition(position)}\nevent: hello\ndata: {}\n\n`);
+/** Sends what was missed and returns where the stream goes on. What comes after `reached`, the feed will tell. */
+async function resume(
+  { system, db, response, lastEventId }: StreamOptions,
+  reached: Position,
+): Promise<Position> {
+  const end = latest(await endOfFeed(system), reached);
+  const begin = (event: 'hello' | 'resync'): Position => {
+    response.write(`retry: 2000\nid: ${formatPosition(end)}\nevent: ${event}\ndata: {}\n\n`);
+    return end;
   };
-  if (lastEventId === null) {
-    hello(end);
-    return end;
-  }
+  if (lastEventId === null) return begin('hello');
+  const after = parsePosition(lastEventId);
   const start = await startOfFeed(system);
+  // Another process may have told the client of events that ours has not read yet, but not of any after the end.
   const isKnown =
-    from !== null && comparePositions(from, end) <= 0 && start !== null && comparePositions(from, start) >= 0;
-  const missed = isKnown ? await readFeedOf(db, from, catchUpLimit + 1) : null;
-  if (missed === null || missed.length > catchUpLimit) {
-    response.write(`retry: 2000\nid: ${formatPosition(end)}\nevent: resync\ndata: {}\n\n`);
-    return end;
-  }
-  const last = missed.at(-1)?.position ?? from!;
+    after !== null &&
+    start !== null &&
+    comparePositions(after, start) >= 0 &&
+    comparePositions(after, end) <= 0;
+  const missed = isKnown ? await readFeedOf(db, { after, until: reached, limit: catchUpLimit + 1 }) : null;
+  if (missed === null || missed.length > catchUpLimit) return begin('resync');
   response.write(`retry: 2000\n\n${missed.map(eventLines).join('')}`);
-  return last;
+  return missed.at(-1)?.position ?? after!;
 }
+
+const latest = (a: Position, b: Position): Position => (comparePositions(a, b) > 0 ? a : b);
 
 function eventLines(event: StoredEvent): string {
   const { type, subject, at, data } = event;
