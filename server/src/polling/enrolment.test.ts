@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createFakeClock } from '../../test/fakes/clock.ts';
 import { uncheckedState } from '../health/evaluate.ts';
 import { newId, type OrganizationId, type ServerId } from '../ids.ts';
@@ -12,11 +12,11 @@ import type { PolledServer } from './store.ts';
 
 const installationMs = 30_000;
 
-/** In how many milliseconds a server is checked that another worker polled until then; null: when it is due. */
-async function firstCheckInMs(ageMs: number, changes: Partial<PolledServer> = {}): Promise<number | null> {
-  const clock = createFakeClock();
+const clock = createFakeClock();
+
+const serverOf = (ageMs: number, changes: Partial<PolledServer> = {}): PolledServer => {
   const checkedAt = new Date(clock.now().getTime() - ageMs);
-  const server: PolledServer = {
+  return {
     organizationId: newId<OrganizationId>(0),
     id: newId<ServerId>(0),
     slot: 1,
@@ -29,22 +29,42 @@ async function firstCheckInMs(ageMs: number, changes: Partial<PolledServer> = {}
     lastMetricsAt: null,
     ...changes,
   };
+};
+
+/** An enrolment over these servers, of a worker that holds the slots of `epochs`. */
+function begin(servers: readonly PolledServer[], epochs = new Map([[1, 1]])) {
   const policy = createEgressPolicy({ purpose: 'poll', allow: [], exceptions: [] });
-  const store = { loadSlots: async () => [server], loadTokens: async () => [] };
-  let healthInMs: number | null | undefined;
-  await createEnrolment({
+  const asked: (readonly number[])[] = [];
+  const store: Partial<PollStore> = {
+    async loadSlots(slots) {
+      asked.push(slots);
+      return servers.filter(({ slot }) => slots.includes(slot));
+    },
+    loadTokens: async () => [],
+  };
+  /** In how many milliseconds each is checked that is on the schedule; null: when it is due. */
+  const started = new Map<ServerId, number | null>();
+  const scheduler: Partial<Scheduler> = {
+    start: (entry, first) => started.set(entry.server.id, first.healthInMs),
+  };
+  const enrolment = createEnrolment({
     clock,
-    store: store as Partial<PollStore> as PollStore,
+    store: store as PollStore,
     egress: { policy } as Egress,
     roster: createRoster(),
-    scheduler: {
-      start: (_entry, first) => (healthInMs = first.healthInMs),
-    } as Partial<Scheduler> as Scheduler,
+    scheduler: scheduler as Scheduler,
     healthIntervalMs: installationMs,
-    epochs: () => new Map([[1, 1]]),
-  }).load([{ slot: 1, epoch: 1 }], false);
-  expect(healthInMs).not.toBe(undefined);
-  return healthInMs!;
+    epochs: () => epochs,
+  });
+  const leases = [...epochs].map(([slot, epoch]) => ({ slot, epoch }));
+  return { store, asked, started, load: (isFirst: boolean) => enrolment.load(leases, isFirst) };
+}
+
+async function firstCheckInMs(ageMs: number, changes: Partial<PolledServer> = {}): Promise<number | null> {
+  const { started, load } = begin([serverOf(ageMs, changes)]);
+  expect(await load(false).next()).toBe(true);
+  expect(started.size).toBe(1);
+  return [...started.values()][0]!;
 }
 
 const every = (seconds: number): Partial<PolledServer> => ({
@@ -63,7 +83,7 @@ it("judges by the server's own interval what fell into the gap", async () => {
 });
 
 it('leaves a server that is spared to its longer pace', async () => {
-  const now = createFakeClock().now().getTime();
+  const now = clock.now().getTime();
   const state = {
     ...uncheckedState(new Date(now - 2 * 86_400_000)),
     status: 'unreachable' as const,
@@ -72,4 +92,59 @@ it('leaves a server that is spared to its longer pace', async () => {
     breakerOpenedAt: new Date(now - 2 * 86_400_000),
   };
   expect(await firstCheckInMs(0, { state })).toBeNull();
+});
+
+describe('the slots of a large fleet', () => {
+  const all = Array.from({ length: 40 }, (_, slot) => slot);
+  const everySlot = (): Map<number, number> => new Map(all.map(slot => [slot, 7]));
+  const fleet = (perSlot: number): PolledServer[] =>
+    all.flatMap(slot => Array.from({ length: perSlot }, () => serverOf(1_000, { slot })));
+
+  it('are loaded some at a time, and their servers polled from then on', async () => {
+    const { asked, started, load } = begin(fleet(3), everySlot());
+    const loading = load(false);
+    expect(await loading.next()).toBe(false);
+    expect(started.size).toBe(8 * 3);
+    while (!(await loading.next()));
+    expect(started.size).toBe(40 * 3);
+    expect(asked.map(slots => slots.length)).toEqual([8, 8, 8, 8, 8]);
+  });
+
+  it('are left alone where they went to somebody else meanwhile', async () => {
+    const epochs = everySlot();
+    const { asked, started, load } = begin(fleet(3), epochs);
+    const loading = load(false);
+    await loading.next();
+    for (const slot of all.slice(8)) epochs.delete(slot);
+    epochs.set(20, 8);
+    while (!(await loading.next()));
+    expect(started.size).toBe(8 * 3);
+    expect(asked).toHaveLength(1);
+  });
+
+  it('are tried again from where the database refused', async () => {
+    const { store, asked, started, load } = begin(fleet(1), everySlot());
+    const loading = load(false);
+    await loading.next();
+    const { loadSlots } = store;
+    store.loadSlots = () => Promise.reject(new Error('the database is away'));
+    await expect(loading.next()).rejects.toThrow('away');
+    store.loadSlots = loadSlots!;
+    while (!(await loading.next()));
+    expect(started.size).toBe(40);
+    expect(asked.flat()).toEqual(all);
+  });
+
+  it.each([
+    ['few servers are looked at at once, when all are known', 5, 0],
+    ['many are not: that would be a stampede', 6, null],
+  ])('after a start, %s', async (_name, perSlot, firstMs) => {
+    const { started, load } = begin(fleet(perSlot), everySlot());
+    const loading = load(true);
+    await loading.next();
+    expect(started.size).toBe(0);
+    while (!(await loading.next()));
+    expect(started.size).toBe(40 * perSlot);
+    expect([...started.values()][0]).toBe(firstMs);
+  });
 });

@@ -11,7 +11,7 @@ import { createLog } from '../platform/log.ts';
 import { slotOf } from '../servers/server.ts';
 import { createLeases, type Leases } from './leases.ts';
 import { createPollStore } from './poll-store.ts';
-import { heartbeatMs, type Lease, type WorkerStats } from './slots.ts';
+import { heartbeatMs, type WorkerStats } from './slots.ts';
 import { type HealthWrite, writeHealth, writeMetrics } from './store.ts';
 
 const kind = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
@@ -49,9 +49,7 @@ afterEach(async () => {
 let started = 0;
 /** What a worker sees wrong. */
 const conditions = new Map<WorkerId, Conditions>();
-async function startWorker(
-  changes: { instance?: string; gained?: (leases: readonly Lease[]) => Promise<void> } = {},
-) {
+async function startWorker(changes: { instance?: string } = {}) {
   const clock = createFakeClock();
   started += 1;
   const id = newId<WorkerId>(started);
@@ -71,10 +69,7 @@ async function startWorker(
     worker: { id, name: id, instance: changes.instance ?? null, version: '1', startedAt: new Date(started) },
     report: () => ({ stats, conditions: conditions.get(id) ?? {} }),
     announce: () => undefined,
-    async gained(gained) {
-      told.push(`gained ${gained.length}`);
-      await changes.gained?.(gained);
-    },
+    gained: gained => told.push(`gained ${gained.length}`),
     async lost(slots) {
       const { owned } = await database.db.system.one<{ owned: number }>(sql`
         select count(*)::int as owned from poll_slots where owner = ${id} and slot = any(${slots}::smallint[])`);
@@ -185,21 +180,6 @@ describe('a slot that is a worker’s own by the books alone', () => {
     await worker.beat();
     expect(worker.leases.held().size).toBe(256);
     expect(worker.told).toEqual(['gained 256', 'lost 10 while 10 were still its own', 'gained 10']);
-  });
-
-  it('is given back when its servers cannot be loaded, and tried again', async () => {
-    let fails = true;
-    const gained = async (): Promise<void> => {
-      if (fails) throw new Error('cannot be loaded');
-    };
-    const holder = await startWorker();
-    const worker = await startWorker({ gained });
-    await holder.beat();
-    await worker.beat();
-    expect(shares()).toEqual([128, 0]);
-    fails = false;
-    await worker.beat();
-    expect(shares()).toEqual([128, 128]);
   });
 });
 

@@ -22,8 +22,8 @@ export type LeasesOptions = {
   report(): WorkerReport;
   /** Called after something was committed that the other workers should read soon. */
   announce(): void;
-  /** Must have loaded the slots' servers when it resolves. */
-  gained(leases: readonly Lease[]): Promise<void>;
+  /** Called with slots that are ours from now on. No heartbeat waits until their servers are loaded: leases would end. */
+  gained(leases: readonly Lease[]): void;
   /** Resolves when what is known of the slots' servers is stored, as far as that is possible. */
   lost(slots: readonly number[]): Promise<void>;
 };
@@ -64,7 +64,9 @@ export function createLeases(options: LeasesOptions): Leases {
       await lose(excess);
       await release(excess);
     }
-    await gain(await store.claimSlots(worker.id, share - held.size));
+    const claimed = await store.claimSlots(worker.id, share - held.size);
+    for (const { slot, epoch } of claimed) held.set(slot, epoch);
+    if (claimed.length > 0) options.gained(claimed);
   }
 
   async function release(slots: readonly number[]): Promise<void> {
@@ -76,20 +78,6 @@ export function createLeases(options: LeasesOptions): Leases {
     if (slots.length === 0) return;
     for (const slot of slots) held.delete(slot);
     await options.lost(slots);
-  }
-
-  async function gain(leases: readonly Lease[]): Promise<void> {
-    if (leases.length === 0) return;
-    for (const { slot, epoch } of leases) held.set(slot, epoch);
-    try {
-      await options.gained(leases);
-    } catch (error) {
-      // Not loaded is not polled: better give them to somebody who can.
-      const slots = leases.map(lease => lease.slot);
-      await lose(slots);
-      await release(slots).catch(() => undefined);
-      throw error;
-    }
   }
 
   return {

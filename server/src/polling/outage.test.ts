@@ -210,7 +210,7 @@ it('a month for which nobody has made partitions gets them from its first row', 
   await polledTimes(6);
   await server.die();
   await becomes('unreachable');
-  expect(await partitions()).toBe(before + 3);
+  await until('partitions for health, metrics and events', async () => (await partitions()) === before + 3);
   await server.revive();
   await becomes('healthy');
   await expectEverythingStoredOnce([

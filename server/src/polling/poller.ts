@@ -15,13 +15,14 @@ import type { PollStore } from './poll-store.ts';
 import { type OpenToken, type PollParts, pollHealth, pollMetrics } from './polls.ts';
 import { createResults } from './results.ts';
 import { createRoster, type ServerKey } from './roster.ts';
+import { createRosterWork } from './roster-work.ts';
 import { createScheduler } from './scheduler.ts';
 import { createSelfWatch } from './self-watch.ts';
 import { createSight, sightPolicy } from './sight.ts';
-import { type WorkerRow, type WorkerStats } from './slots.ts';
+import type { WorkerRow, WorkerStats } from './slots.ts';
 
 export type Poller = {
-  /** Takes slots and polls their servers until `stop`. */
+  /** Takes slots and polls their servers until `stop`. Resolves when the servers of the first slots are loaded. */
   start(): Promise<void>;
   /** Starts nothing new, waits for what runs, stores it, gives the slots back. */
   stop(): Promise<void>;
@@ -72,14 +73,13 @@ export function createPoller(options: PollerOptions): Poller {
   // Every sleep of every loop listens to it.
   setMaxListeners(0, ended.signal);
   const roster = createRoster();
+  const work = createRosterWork({ clock, log, ended: ended.signal });
   const stats = noStats();
   let seq = 0;
   let flushSoon = new AbortController();
   /** Whether the database took the last batches. */
   let isTaking = true;
   let tasks: Promise<unknown>[] = [];
-  /** Work on the roster runs one after the other: two loads of one server must not overtake each other. */
-  let rosterWork: Promise<void> = Promise.resolve();
 
   const results = createResults({ store, log, instruments, spool, onChanges: () => feed.announce() });
   const sight = createSight(sightPolicy(options.healthIntervalMs));
@@ -128,7 +128,7 @@ export function createPoller(options: PollerOptions): Poller {
     worker: options.worker,
     report: () => ({ stats: current(), conditions: selfWatch.conditions(stats.latenessP99Seconds) }),
     announce: () => feed.announce(),
-    gained: gained => queue(() => enrolment.load(gained, stats.health.performed === 0)),
+    gained: gained => void work.load(enrolment.load(gained, stats.health.performed === 0)),
     lost: async slots => {
       for (const slot of slots) for (const entry of roster.ofSlot(slot)) enrolment.dismiss(entry);
       // Whoever takes them over begins with what is stored.
@@ -166,10 +166,10 @@ export function createPoller(options: PollerOptions): Poller {
         if (event.subject !== options.worker.id) leases.wake();
       } else if (event.type === 'server.check_requested' && leases.held().has(slotOf(event.subject))) {
         const { subject, at, data } = event;
-        void queue(async () => request([subject], data.kinds, at));
+        void work.queue(async () => request([subject], data.kinds, at));
       } else if (event.type === 'fleet.check_requested') {
         const { organizationId, subject, at } = event;
-        void queue(async () =>
+        void work.queue(async () =>
           request(await store.loadJobServers(organizationId, subject as JobId), ['health'], at),
         );
       } else if (
@@ -181,35 +181,13 @@ export function createPoller(options: PollerOptions): Poller {
         changed.set(event.subject, { organizationId: event.organizationId, id: event.subject });
       }
     }
-    if (changed.size > 0) void queue(() => enrolment.reload([...changed.values()]));
+    if (changed.size > 0) void work.queue(() => enrolment.reload([...changed.values()]));
   }
 
   function request(ids: readonly ServerId[], wanted: readonly ('health' | 'metrics')[], at: Date): void {
     for (const id of ids) {
       const entry = roster.get(id);
       if (entry !== undefined) for (const kind of wanted) scheduler.request(entry, kind, at);
-    }
-  }
-
-  /** Appends to the work on the roster; what the database refuses for now is tried until it works. */
-  function queue(work: () => Promise<void>): Promise<void> {
-    const before = rosterWork;
-    rosterWork = (async () => {
-      await before;
-      await untilDone(work);
-    })();
-    return rosterWork;
-  }
-
-  async function untilDone(work: () => Promise<void>): Promise<void> {
-    while (!ended.signal.aborted) {
-      try {
-        await work();
-        return;
-      } catch (error) {
-        log.warn({ err: error }, 'servers cannot be read; trying again');
-        await clock.sleep(1_000, ended.signal);
-      }
     }
   }
 
@@ -276,11 +254,12 @@ export function createPoller(options: PollerOptions): Poller {
       await storeWhatIsLeft();
       await leases.start();
       tasks = [scheduler.run(ended.signal), flushLoop(), leases.run(ended.signal)];
+      await work.idle();
     },
     async stop() {
       unsubscribe();
       ended.abort();
-      await Promise.all([...tasks, rosterWork]);
+      await Promise.all([...tasks, work.idle()]);
       await Promise.race([scheduler.drain(), clock.sleep(drainTimeoutMs)]);
       for (const entry of roster.all()) enrolment.dismiss(entry);
       await storeTheRest();
