@@ -46,7 +46,7 @@ export type PollerOptions = {
 
 // A batch costs PostgreSQL much the same whether it is small or large; what somebody waits for is not held back.
 const flushIntervalMs = 1_000;
-/** A poll that takes longer is forgotten: whoever takes the server over asks it again at once. */
+/** A poll that takes longer is not waited for: whoever takes the server over asks it again at once. */
 const drainTimeoutMs = 2_000;
 // At the end: longer than a database takes that takes anything. The rest waits on disk for the next start.
 const lastFlushMs = 3_000;
@@ -225,10 +225,16 @@ export function createPoller(options: PollerOptions): Poller {
     return flushed;
   }
 
-  /** Once nothing is added any more: what the database does not take in time is on disk when this resolves. */
+  /** Once nothing new is asked: what the database does not take in time is on disk when this resolves. */
   async function storeTheRest(): Promise<void> {
     // Who stops us may not wait for long; a database that has just refused is not asked again.
-    if (isTaking) await Promise.race([results.flush().catch(() => undefined), clock.sleep(lastFlushMs)]);
+    if (isTaking) {
+      const stored = results.flush().then(
+        () => true,
+        () => false,
+      );
+      isTaking = await Promise.race([stored, clock.sleep(lastFlushMs).then(() => false)]);
+    }
     await results.spill();
     const lost = results.waiting();
     if (lost > 0) log.error({ lost }, 'results could neither be stored nor written to disk before the end');
@@ -264,6 +270,8 @@ export function createPoller(options: PollerOptions): Poller {
       for (const entry of roster.all()) enrolment.dismiss(entry);
       await storeTheRest();
       await leases.stop();
+      // A poll that was not waited for may have had its answer since.
+      await storeTheRest();
     },
     stats: current,
   };

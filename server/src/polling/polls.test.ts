@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createFakeClock, type FakeClock } from '../../test/fakes/clock.ts';
+import { metricsBody } from '../../test/fakes/managed-server.ts';
 import { uncheckedState } from '../health/evaluate.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import {
@@ -27,6 +28,8 @@ let entry: Entry;
 let paths: string[];
 let written: HealthWrite[];
 let collected: number;
+/** Which rows of history were handed over. */
+let history: { health: string[]; metrics: number };
 /** Answers what was asked last. */
 let answer: (reply: EgressReply | EgressFailure) => void;
 
@@ -43,6 +46,7 @@ const localFault: EgressFailure = { ok: false, reason: 'local_fault', detail: 'N
 beforeEach(() => {
   clock = createFakeClock(start);
   [paths, written, collected] = [[], [], 0];
+  history = { health: [], metrics: 0 };
   const egress: Egress = {
     ...createEgress({ policy: createEgressPolicy({ purpose: 'poll' }), clock, keepAliveMs: 1 }),
     get({ url }) {
@@ -58,9 +62,13 @@ beforeEach(() => {
     openToken: () => ({ ok: true, token: new Secret('a-token') }),
     instruments: createInstruments(),
     results: {
-      health: (_row, write) => written.push(write),
-      metrics: () => {
-        collected += 1;
+      health(row, write) {
+        history.health.push(row.status);
+        if (write !== null) written.push(write);
+      },
+      metrics(row, write) {
+        if (row !== null) history.metrics += 1;
+        if (write !== null) collected += 1;
       },
       flush: () => Promise.resolve(),
       flushStates: () => Promise.resolve(),
@@ -113,7 +121,25 @@ describe('a health check', () => {
     entry.server = moved;
     answer(reply);
     expect(await done).toBeNull();
-    expect([written, entry.server]).toEqual([[], moved]);
+    expect([written, history.health, entry.server]).toEqual([[], [], moved]);
+  });
+
+  it('whose server went to another worker meanwhile is kept as history, and judged by nobody', async () => {
+    const done = pollHealth(parts, entry, null);
+    entry.gone = true;
+    answer(reply);
+    expect(await done).toBeNull();
+    expect([written, history.health]).toEqual([[], ['critical']]);
+    expect(entry.server.state.consecutiveFailures).toBe(0);
+    expect(parts.stats.health.performed).toBe(1);
+  });
+
+  it('that was broken off says nothing of the server, whoever has it', async () => {
+    const done = pollHealth(parts, entry, null);
+    entry.gone = true;
+    answer({ ok: false, reason: 'aborted', detail: '', durationMs: 1 });
+    await done;
+    expect([written, history.health]).toEqual([[], []]);
   });
 
   it('counts although something else of its server was changed meanwhile', async () => {
@@ -154,6 +180,14 @@ describe('a collection of metrics', () => {
     entry.server.state = { ...entry.server.state, ...state };
     await collect(null);
     expect([paths.length, collected]).toEqual([expected, expected]);
+  });
+
+  it('of a server that went to another worker meanwhile is kept as history alone', async () => {
+    const done = pollMetrics(parts, entry, null);
+    entry.gone = true;
+    answer({ ...reply, status: 200, body: Buffer.from(JSON.stringify(metricsBody)) });
+    await done;
+    expect([collected, history.metrics]).toEqual([0, 1]);
   });
 
   it('is made wherever somebody asks for it', async () => {

@@ -55,9 +55,15 @@ export async function pollHealth(
   );
   const durationMs = parts.clock.monotonicMs() - startedMs;
   // What was found at an address that is not the server's any more says nothing of it.
-  if (entry.gone || !isAskedLike(entry.server, asked) || isAborted(found)) return null;
+  if (!isAskedLike(entry.server, asked) || isAborted(found)) return null;
   const outcome = unlessBlind(parts, entry, found);
   const result: CheckResult = { outcome, at, durationMs };
+  count(parts, 'health', outcome.reason, { ok: outcome.kind === 'answered', at, durationMs });
+  if (entry.gone) {
+    // It happened, so it is history; what to believe of the server is for whoever has it now.
+    parts.results.health(historyRow(entry, result), null);
+    return null;
+  }
   const { state, intervalMs, id } = entry.server;
   const policy = healthPolicy(state, intervalMs.health ?? parts.healthIntervalMs, at, id);
   const verdict = evaluate(state, result, policy);
@@ -75,7 +81,6 @@ export async function pollHealth(
     responseTimeMs: answeredIn(result),
     changes: changesOf(verdict, at),
   });
-  count(parts, 'health', outcome.reason, { ok: outcome.kind === 'answered', at, durationMs });
   return verdict.recheckAfterMs;
 }
 
@@ -98,19 +103,16 @@ export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: 
   );
   const durationMs = parts.clock.monotonicMs() - startedMs;
   const failure = 'kind' in parsed ? { reason: parsed.reason } : parsed.ok ? null : { reason: parsed.reason };
-  if (entry.gone || !isAskedLike(entry.server, server) || failure?.reason === 'aborted') return;
+  if (!isAskedLike(entry.server, server) || failure?.reason === 'aborted') return;
   const { organizationId, id } = server;
   const metrics = 'metrics' in parsed ? parsed.metrics : null;
   const reportedAt = 'metrics' in parsed ? parsed.reportedAt : null;
-  parts.results.metrics(metrics === null ? null : { organizationId, serverId: id, at, metrics, reportedAt }, {
-    organizationId,
-    id,
-    epoch: entry.epoch,
-    at,
-    metrics,
-    reason: failure?.reason ?? 'ok',
-  });
-  count(parts, 'metrics', failure?.reason ?? 'ok', { ok: failure === null, at, durationMs });
+  const reason = failure?.reason ?? 'ok';
+  parts.results.metrics(
+    metrics === null ? null : { organizationId, serverId: id, at, metrics, reportedAt },
+    entry.gone ? null : { organizationId, id, epoch: entry.epoch, at, metrics, reason },
+  );
+  count(parts, 'metrics', reason, { ok: failure === null, at, durationMs });
   if (metrics !== null) parts.stats.metrics.valuesCollected += Object.keys(metrics).length;
 }
 

@@ -10,8 +10,9 @@ import type { HealthWrite, MetricsWrite } from './store.ts';
 
 /** Takes what polls found and brings it to the database; what it has not stored yet it keeps. */
 export type Results = {
-  health(check: HealthCheckRow, write: HealthWrite): void;
-  metrics(row: MetricsRow | null, write: MetricsWrite): void;
+  /** `write` null: the server is another worker's by now. */
+  health(check: HealthCheckRow, write: HealthWrite | null): void;
+  metrics(row: MetricsRow | null, write: MetricsWrite | null): void;
   /**
    * Brings what waits to the database, a bounded number of batches, so that the next call finds the newest states.
    * Throws while it is away; then what waits is on disk, as far as the disk takes it, and is tried again.
@@ -90,11 +91,11 @@ export function createResults(options: ResultsOptions): Results {
   return {
     health(check, write) {
       checks.add(check);
-      healthStates.add(write);
+      if (write !== null) healthStates.add(write);
     },
     metrics(row, write) {
       if (row !== null) rows.add(row);
-      metricsStates.add(write);
+      if (write !== null) metricsStates.add(write);
     },
     async flush() {
       instruments.waiting.set(waiting());

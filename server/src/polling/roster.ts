@@ -39,7 +39,7 @@ export type Entry = {
   /** `health_since` of the row when its state was last taken over: a later one means that the API reset it. */
   knownSince: Date;
   tracks: Record<Kind, Track>;
-  /** Set when the server is not ours any more; a poll that is still running is then forgotten. */
+  /** Set when the server is not ours any more; what a poll that is still running finds is then history alone. */
   gone: boolean;
 };
 
