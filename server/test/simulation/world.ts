@@ -52,7 +52,9 @@ export function createWorld(options: { seed: number; servers: number; workers: n
   const wall = { offsetMs: 0 };
   const ids = Array.from(
     { length: options.servers },
-    () => `019e0000-0000-7000-8000-${hex(random.between(0, 2 ** 47), 12)}` as ServerId,
+    // Its last byte is the slot. A random number has 32 bits, and larger ones end in zeros.
+    () =>
+      `019e0000-0000-7000-8000-${hex(random.between(0, 2 ** 32 - 1), 8)}${hex(random.between(0, 2 ** 16 - 1), 4)}` as ServerId,
   );
   const origins = ids.map((_, index) => `https://web-${index}.${sites[index % sites.length]}.example`);
   const network = createNetwork(timeline, random, origins);
