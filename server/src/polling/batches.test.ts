@@ -33,12 +33,14 @@ function store(options: StoreOptions = {}) {
     refused: [] as number[],
     overflowed: [] as number[],
     away: false,
+    nowMs: 0,
   };
   const batches = createBatches<number>({
     maxBatch,
     maxInMemory,
     maxWaiting,
     spool,
+    nowMs: () => known.nowMs,
     async write(batch) {
       known.tries.push(batch);
       await options.holds?.();
@@ -222,9 +224,10 @@ describe('batches with a disk', () => {
     const { batches, known } = store({ spool: await spoolOn(disk), holds: () => held.promise });
     for (const item of numbers(5)) batches.add(item);
     const flushed = batches.flush();
-    // It may have moved since the last look; the next time it has not.
+    known.nowMs = 999;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(5);
+    known.nowMs = 1_000;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(0);
 
@@ -240,6 +243,45 @@ describe('batches with a disk', () => {
     await flushed;
     expect(known.stored).toEqual(numbers(6));
     expect(disk.names()).toEqual([]);
+  });
+
+  it('go to it between two tries, once the store has failed and until it takes something again', async () => {
+    const { batches, known } = store({ spool: await spoolOn(createMemoryDisk()) });
+    known.away = true;
+    batches.add(0);
+    await expect(batches.flush()).rejects.toThrow('cannot be reached');
+    batches.add(1);
+    await batches.spillIfStuck();
+    expect(batches.waiting()).toBe(0);
+    known.away = false;
+    await batches.flush();
+    batches.add(2);
+    await batches.spillIfStuck();
+    expect(batches.waiting()).toBe(1);
+  });
+
+  it('go to it once they have been seen for a second, however much the store takes meanwhile', async () => {
+    let held = Promise.withResolvers<void>();
+    const { batches, known } = store({ spool: await spoolOn(createMemoryDisk()), holds: () => held.promise });
+    batches.add(0);
+    const flushed = batches.flush();
+    for (const item of [1, 2, 3]) batches.add(item);
+    known.nowMs = 900;
+    await batches.spillIfStuck();
+    known.nowMs = 1_800;
+    const first = held;
+    held = Promise.withResolvers<void>();
+    first.resolve();
+    while (known.tries.length < 2) await Promise.resolve();
+    await batches.spillIfStuck();
+    expect(batches.waiting()).toBe(3);
+    batches.add(4);
+    known.nowMs = 1_900;
+    await batches.spillIfStuck();
+    expect(batches.waiting()).toBe(0);
+    held.resolve();
+    await flushed;
+    expect(known.stored).toEqual(numbers(5));
   });
 
   it('wait in memory where the disk is full or broken, as they were, and the newest is refused in the end', async () => {

@@ -14,7 +14,7 @@ export type Batches<T> = {
   flush(maxBatches?: number): Promise<void>;
   /** Moves everything that waits in memory to disk, the batch that is being written included. */
   spill(): Promise<void>;
-  /** `spill`, where too much waits in memory, or the database has taken no batch since the last call. */
+  /** `spill`, where too much waits in memory, something does for a second or more, or the last batch was not taken. */
   spillIfStuck(): Promise<void>;
   /** Items in memory. */
   waiting(): number;
@@ -41,12 +41,16 @@ export type BatchesOptions<T> = {
   maxWaiting: number;
   /** Null: memory alone. */
   spool: BatchSpool<T> | null;
+  /** Monotonic. */
+  nowMs(): number;
   write(batch: readonly T[]): Promise<void>;
   /** The item the database will never take, found by halving its batch. Its neighbours are stored. */
   onPoison(item: T, error: unknown): void;
   onOverflow(item: T): void;
 };
 
+/** Of an item in memory that has been seen there. Until then another second may have passed. */
+const maxAgeMs = 1_000;
 // Each a sync, and as much memory again.
 const recordsPerAppend = 16;
 
@@ -60,9 +64,12 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
   let writing: 'memory' | 'spool' | null = null;
   let flushing: Promise<void> | null = null;
   let spilling: Promise<void> | null = null;
-  let hasMoved = true;
-  /** Items in `waiting` and in `cut`. */
+  let hasFailed = false;
+  /** Items in `waiting` and in `cut`. They leave in the order in which they came. */
   let inMemory = 0;
+  let added = 0;
+  /** How many had been added by when, as far as some of those are in memory. */
+  let seen: { atMs: number; added: number }[] = [];
 
   const onDisk = (): number => spool?.queue.records() ?? 0;
 
@@ -112,7 +119,7 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
         const batch = await next();
         if (batch === null) return;
         await write(batch);
-        hasMoved = true;
+        hasFailed = false;
         // It may have moved to disk meanwhile, or be on its way.
         await spilling;
         if (writing === 'spool') await spool!.queue.drop();
@@ -120,6 +127,7 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
         writing = null;
       }
     } catch (error) {
+      hasFailed = true;
       await spill();
       throw error;
     } finally {
@@ -145,13 +153,20 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
     return spilling;
   }
 
+  function look(): void {
+    seen = seen.filter(each => each.added > added - inMemory);
+    seen.push({ atMs: options.nowMs(), added });
+  }
+
   return {
     add(item) {
       if (inMemory >= options.maxWaiting) return options.onOverflow(item);
       waiting.push(item);
       inMemory += 1;
+      added += 1;
     },
     flush(maxBatches = Number.POSITIVE_INFINITY) {
+      if (flushing === null) look();
       flushing ??= drain(maxBatches).finally(() => {
         flushing = null;
       });
@@ -159,9 +174,10 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
     },
     spill,
     async spillIfStuck() {
-      const isStuck = writing !== null && !hasMoved;
-      hasMoved = false;
-      if (isStuck || inMemory > options.maxInMemory) await spill();
+      look();
+      const [oldest] = seen;
+      const isOld = oldest!.added > added - inMemory && options.nowMs() - oldest!.atMs >= maxAgeMs;
+      if (isOld || hasFailed || inMemory > options.maxInMemory) await spill();
     },
     waiting: () => inMemory,
     isEmpty: () => inMemory === 0 && onDisk() === 0,

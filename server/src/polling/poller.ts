@@ -81,7 +81,7 @@ export function createPoller(options: PollerOptions): Poller {
   let isTaking = true;
   let tasks: Promise<unknown>[] = [];
 
-  const results = createResults({ store, log, instruments, spool, onChanges: () => feed.announce() });
+  const results = createResults({ store, clock, log, instruments, spool, onChanges: () => feed.announce() });
   const sight = createSight(sightPolicy(options.healthIntervalMs));
   const selfWatch = createSelfWatch({
     clock,
@@ -194,12 +194,18 @@ export function createPoller(options: PollerOptions): Poller {
   async function flushLoop(): Promise<void> {
     while (!ended.signal.aborted) {
       flushSoon = new AbortController();
+      const startMs = clock.monotonicMs();
       isTaking = await flush();
       await results.spillIfStuck();
       spooled();
       // What waits on disk goes on at once; what has just come may gather.
       if (isTaking && results.isBehind()) continue;
-      await clock.sleep(flushIntervalMs, AbortSignal.any([ended.signal, flushSoon.signal]));
+      // One that took long has left others waiting for as long.
+      const tookMs = isTaking ? clock.monotonicMs() - startMs : 0;
+      await clock.sleep(
+        Math.max(0, flushIntervalMs - tookMs),
+        AbortSignal.any([ended.signal, flushSoon.signal]),
+      );
     }
   }
 

@@ -57,6 +57,7 @@ function begin() {
   const instruments = createInstruments();
   const log = createLog({ level: 'silent' });
   const results = createResults({
+    clock: systemClock,
     store: createPollStore(db, systemClock),
     log,
     instruments,

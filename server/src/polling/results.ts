@@ -1,5 +1,6 @@
 import type { HealthCheckRow } from '../health/history.ts';
 import type { MetricsRow } from '../metrics/store.ts';
+import type { Clock } from '../platform/clock.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
 import type { Spool } from '../platform/spool.ts';
@@ -22,7 +23,7 @@ export type Results = {
   flushStates(): Promise<void>;
   /** Takes what waits in memory to disk. */
   spill(): Promise<void>;
-  /** Between two flushes, or while one hangs: takes to disk what has waited for long, or is too much for memory. */
+  /** Once a second, between two flushes or in one: takes to disk what has waited for long, or is too much for memory. */
   spillIfStuck(): Promise<void>;
   /** Results in memory. */
   waiting(): number;
@@ -47,6 +48,7 @@ export type ResultsOptions = {
   store: PollStore;
   log: Log;
   instruments: Instruments;
+  clock: Pick<Clock, 'monotonicMs'>;
   /** Null: what waits, waits in memory. */
   spool: Spool | null;
   /** Called after states with changes were committed. */
@@ -124,7 +126,7 @@ async function inAll<T>(all: readonly T[], work: (each: T) => Promise<void>): Pr
  * database refuses must not keep a server's state old, nor the other way round.
  */
 function createQueues(
-  { store, log, instruments, spool, onChanges }: ResultsOptions,
+  { store, clock, log, instruments, spool, onChanges }: ResultsOptions,
   onRefused: () => void,
 ): Queues {
   function queue<T>(name: QueueName, codec: Codec<T>, write: (batch: readonly T[]) => Promise<void>) {
@@ -132,6 +134,7 @@ function createQueues(
       maxBatch,
       maxInMemory,
       maxWaiting,
+      nowMs: () => clock.monotonicMs(),
       spool: spool && {
         ...codec,
         queue: spool.queue(name),
