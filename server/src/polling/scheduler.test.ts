@@ -60,7 +60,7 @@ function begin(servers: number, behave: Behaviour) {
   const scheduler = createScheduler({
     clock,
     instruments,
-    intervalMs: (_entry, kind) => intervalMs[kind],
+    intervalMs: (entry, kind) => entry.server.intervalMs[kind] ?? intervalMs[kind],
     async poll(entry, kind, requestedAt) {
       const server = entries.indexOf(entry);
       const poll = { server, kind, atMs: clock.monotonicMs() - startMs, requestedAt };
@@ -253,6 +253,21 @@ describe('a server in doubt', () => {
     expect(times).toHaveLength(5);
     for (const [index, atMs] of times.entries())
       expect(Math.abs(atMs - expected[index]!)).toBeLessThanOrEqual(15);
+  });
+
+  it('is back in the rhythm of the others as soon as it is not spared any more', async () => {
+    const world = begin(1, ({ kind, atMs }) => {
+      if (kind === 'health' && atMs > 200_000) entry!.server.intervalMs.health = null;
+      return { tookMs: 0 };
+    });
+    const [entry] = world.entries;
+    entry!.server.intervalMs.health = 300_000;
+    await world.clock.advance(700_000);
+    const times = world.times(0);
+    const back = times.findIndex(atMs => atMs > 200_000);
+    expect(times[back + 1]! - times[back]!).toBeLessThanOrEqual(30_005);
+    for (const [index, atMs] of times.slice(back + 2).entries())
+      expect(atMs - times[back + 1 + index]!).toBeCloseTo(30_000, -1);
   });
 
   it('is not looked at later than it would have been anyway', async () => {

@@ -109,7 +109,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         lateness.add(lateMs, nowMs);
         instruments.lateness.observe({ kind }, lateMs / 1000);
         const recheckAfterMs = await options.poll(entry, kind, how.requestedAt);
-        if (recheckAfterMs !== null) recheck(entry, kind, recheckAfterMs);
+        plan(entry, kind, recheckAfterMs);
       }
       track.running = false;
       const { requestedAt } = track;
@@ -119,9 +119,18 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     });
   }
 
-  function recheck(entry: Entry, kind: Kind, afterMs: number): void {
-    const dueMs = clock.monotonicMs() + afterMs;
-    if (!entry.gone && dueMs < entry.tracks[kind].regularDueMs) put(entry, kind, dueMs);
+  /** After a poll: sooner than planned where it is in doubt, or is not spared any more. */
+  function plan(entry: Entry, kind: Kind, recheckAfterMs: number | null): void {
+    if (entry.gone) return;
+    const track = entry.tracks[kind];
+    const nowMs = clock.monotonicMs();
+    const everyMs = intervalMs(entry, kind);
+    if (track.regularDueMs > nowMs + everyMs) {
+      track.regularDueMs = firstDueMs(nowMs, originMs, offsetMs(entry.server.id, kind, everyMs), everyMs);
+      put(entry, kind, track.regularDueMs);
+    }
+    const dueMs = nowMs + (recheckAfterMs ?? Number.POSITIVE_INFINITY);
+    if (dueMs < track.regularDueMs) put(entry, kind, dueMs);
   }
 
   return {
