@@ -99,6 +99,16 @@ describe('we are not', () => {
     expect(fleet.isBlind()).toBe(false);
   });
 
+  it('any more, when there has been nobody to ask for three intervals', () => {
+    const fleet = watch(['a', 'b', 'c'], 10);
+    fleet.round(all);
+    fleet.round(nobody);
+    expect(fleet.isBlind()).toBe(true);
+    const { sight } = fleet;
+    expect(sight.blindSinceMs(fleet.now() + 2 * intervalMs)).not.toBeNull();
+    expect(sight.blindSinceMs(fleet.now() + 3 * intervalMs + 1)).toBeNull();
+  });
+
   it('any more, when half of everybody has gone on answering for three intervals: the others have failed', () => {
     const fleet = watch(['a', 'b', 'c', 'd'], 10);
     const half = ({ id }: { id: string }): boolean => Number(id.at(-1)) % 2 === 0;

@@ -48,6 +48,7 @@ export function createSight(policy: SightPolicy): Sight {
   // Found to fail by themselves while others answer: they tell nothing of us until they answer again.
   const apart = new Set<string>();
   let lastReachedMs = Number.NEGATIVE_INFINITY;
+  let lastCheckMs = Number.NEGATIVE_INFINITY;
 
   function count({ site, reached }: Check, by: 1 | -1): void {
     const counts = sites.get(site) ?? { checks: 0, failed: 0 };
@@ -98,6 +99,9 @@ export function createSight(policy: SightPolicy): Sight {
         blindSinceMs = null;
         setApart();
       }
+    } else if (nowMs - lastCheckMs > policy.maxHoldMs) {
+      // Nobody is left to ask, and nobody is judged: nothing would ever end it.
+      blindSinceMs = null;
     }
   }
 
@@ -111,6 +115,7 @@ export function createSight(policy: SightPolicy): Sight {
       last.set(id, check);
       count(check, 1);
       if (check.reached) lastReachedMs = check.atMs;
+      lastCheckMs = check.atMs;
       judge(check.atMs);
     },
     blindSinceMs(nowMs) {
