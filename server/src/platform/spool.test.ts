@@ -22,9 +22,12 @@ async function open(disk: MemoryDisk, options: Partial<SpoolOptions> = {}) {
 
 const record = (text: string): Uint8Array => Buffer.from(text);
 const put = async (queue: SpoolQueue, ...texts: string[]) => queue.append(texts.map(record));
-/** Takes up to `count` records out. */
-async function take(queue: SpoolQueue, count = Number.POSITIVE_INFINITY): Promise<string[]> {
-  const taken: string[] = [];
+/** Takes up to `count` records out, into `taken`. */
+async function take(
+  queue: SpoolQueue,
+  count = Number.POSITIVE_INFINITY,
+  taken: string[] = [],
+): Promise<string[]> {
   while (taken.length < count) {
     const found = await queue.peek();
     if (found === null) break;
@@ -187,6 +190,36 @@ describe('a disk in trouble', () => {
     expect(await take(states)).toEqual(['a']);
   });
 
+  it('a segment that the disk does not give back now is asked for again, and passed over only in the end', async () => {
+    const disk = createMemoryDisk();
+    let failures = 0;
+    const files = {
+      ...disk.files,
+      read: async (name: string) => {
+        if (failures-- > 0) throw Object.assign(new Error('input/output error'), { code: 'EIO' });
+        return disk.files.read(name);
+      },
+    };
+    const { spool, states, said } = await open(disk, { files, segmentBytes: 9 });
+    for (const text of ['a', 'b', 'c']) await put(states, text);
+    failures = 59;
+    for (let tries = 0; tries < 59; tries += 1)
+      await expect(states.peek()).rejects.toThrow('input/output error');
+    expect(await take(states, 1)).toEqual(['a']);
+    failures = 60;
+    for (let tries = 0; tries < 59; tries += 1)
+      await expect(states.peek()).rejects.toThrow('input/output error');
+    expect(await take(states)).toEqual(['c']);
+    expect(spool.stats()).toMatchObject({ corrupt: 1, records: 0 });
+    expect(messages(said)).toEqual([
+      'a spool segment cannot be read; it is passed over',
+      'spooled records cannot be read back; they are lost',
+    ]);
+    // Somebody may get from it tomorrow what the disk does not give back today.
+    const next = await open(disk);
+    expect(await take(next.states)).toEqual(['b']);
+  });
+
   it('passes over files that are not its own', async () => {
     const disk = createMemoryDisk();
     disk.write('lock', record('x'));
@@ -242,7 +275,9 @@ it('loses nothing it has taken and keeps the order, at whatever byte the power f
             if (taken > 0) promised.push(...texts);
             else unsure = texts;
           } else {
-            dropped.push(...promised.splice(0, (await take(states, each.take)).length));
+            const taken: string[] = [];
+            await take(states, each.take, taken).catch(() => expect(disk.isDown()).toBe(true));
+            dropped.push(...promised.splice(0, taken.length));
           }
         }
         disk.restart(zeros);

@@ -22,7 +22,7 @@ export type Appended = { taken: number; failure: string | null };
 export type SpoolQueue = {
   /** One sync for all. What was not taken the caller keeps; a failure is a value. */
   append(records: readonly Uint8Array[]): Promise<Appended>;
-  /** The oldest record, or null. It stays until `drop`. Rejects while the process may open no more files. */
+  /** The oldest record, or null. It stays until `drop`. Rejects while it cannot be read, for some tries. */
   peek(): Promise<Uint8Array | null>;
   /** Forgets the oldest record. After a crash, what was dropped since its segment began is delivered again. */
   drop(): Promise<void>;
@@ -61,9 +61,18 @@ const defaultSegmentBytes = 4 * 1024 * 1024;
 
 /** The process's trouble and not the disk's: it passes, so nothing is given up for it. */
 const passing = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR']);
+/** Tries, about a second apart: a disk that is away may come back, and what is passed over is not told in order. */
+const maxFailedReads = 60;
 
 /** A file of records. `bytes` are those that count; behind them may be what a failed write left. */
-type Segment = { name: string; atMs: number; bytes: number; records: number; isUnreadable?: boolean };
+type Segment = {
+  name: string;
+  atMs: number;
+  bytes: number;
+  records: number;
+  failedReads?: number;
+  isUnreadable?: boolean;
+};
 
 type Shared = SpoolOptions & { usage: { bytes: number; torn: number; corrupt: number }; say: Complaints };
 
@@ -170,6 +179,8 @@ function createQueue(shared: Shared, name: string, segments: Segment[], firstNum
       records = scan((await files.read(segment.name)).subarray(0, segment.bytes)).records;
     } catch (error) {
       if (passing.has(codeOf(error))) throw error;
+      segment.failedReads = (segment.failedReads ?? 0) + 1;
+      if (segment.failedReads < maxFailedReads) throw error;
       segment.isUnreadable = true;
       say.loudly({ err: error, file: segment.name }, 'a spool segment cannot be read; it is passed over');
     }
