@@ -1,9 +1,8 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { StartupError } from './errors.ts';
-import { syncDirectory } from './private-file.ts';
-import { acquireProcessLock, type ProcessLock } from './process-lock.ts';
+import type { ProcessLock } from './process-lock.ts';
 import { parseSegmentName, type SpoolFiles, segmentName } from './spool.ts';
+import { type SpoolDisk, type SpoolFile, systemDisk } from './spool-disk.ts';
 
 /** A directory that no other living process uses. */
 export type SpoolDirectory = { path: string; release(): void };
@@ -18,15 +17,18 @@ const maxDirectories = 1_000;
  * a lock on a file that somebody has just unlinked would keep nobody out. Throws a StartupError where the disk
  * does not allow it.
  */
-export async function claimSpoolDirectory(root: string): Promise<SpoolDirectory> {
+export async function claimSpoolDirectory(
+  root: string,
+  disk: SpoolDisk = systemDisk,
+): Promise<SpoolDirectory> {
   try {
-    await mkdir(root, { recursive: true, mode: 0o700 });
-    const own = await claimFirst(root);
-    for (const other of await directoriesOf(root)) {
-      const lock = acquireProcessLock(join(other, lockFile));
+    if (await disk.makeDirectory(root)) await disk.syncDirectory(dirname(root));
+    const own = await claimFirst(disk, root);
+    for (const other of await directoriesOf(disk, root)) {
+      const lock = disk.lock(join(other, lockFile));
       if (lock === null) continue;
       try {
-        await adopt(other, own.path);
+        await adopt(disk, other, own.path);
       } finally {
         lock.release();
       }
@@ -38,71 +40,70 @@ export async function claimSpoolDirectory(root: string): Promise<SpoolDirectory>
   }
 }
 
-async function claimFirst(root: string): Promise<{ path: string; lock: ProcessLock }> {
+async function claimFirst(disk: SpoolDisk, root: string): Promise<{ path: string; lock: ProcessLock }> {
   for (let number = 1; number <= maxDirectories; number += 1) {
     const path = join(root, String(number));
-    if ((await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined) await syncDirectory(root);
-    const lock = acquireProcessLock(join(path, lockFile));
+    if (await disk.makeDirectory(path)) await disk.syncDirectory(root);
+    const lock = disk.lock(join(path, lockFile));
     if (lock !== null) return { path, lock };
   }
   throw new StartupError(`All ${maxDirectories} spool directories of ${root} are in use.`);
 }
 
-async function directoriesOf(root: string): Promise<string[]> {
-  const names = (await readdir(root)).filter(name => /^\d+$/.test(name));
+async function directoriesOf(disk: SpoolDisk, root: string): Promise<string[]> {
+  const names = (await disk.list(root)).filter(name => /^\d+$/.test(name));
   return names.toSorted((a, b) => Number(a) - Number(b)).map(name => join(root, name));
 }
 
 /** Moves the segments of `from` behind those of `to`, in their order. */
-async function adopt(from: string, to: string): Promise<void> {
-  const [theirs, ours] = [await segmentsOf(from), await segmentsOf(to)];
+async function adopt(disk: SpoolDisk, from: string, to: string): Promise<void> {
+  const [theirs, ours] = [await segmentsOf(disk, from), await segmentsOf(disk, to)];
   if (theirs.length === 0) return;
   let next = Math.max(0, ...ours.map(({ number }) => number)) + 1;
   for (const { name, queue, atMs } of theirs) {
-    await rename(join(from, name), join(to, segmentName(queue, next++, atMs)));
+    await disk.rename(join(from, name), join(to, segmentName(queue, next++, atMs)));
   }
-  await syncDirectory(to);
-  await syncDirectory(from);
+  await disk.syncDirectory(to);
+  await disk.syncDirectory(from);
 }
 
-async function segmentsOf(directory: string) {
-  return (await readdir(directory))
+async function segmentsOf(disk: SpoolDisk, directory: string) {
+  return (await disk.list(directory))
     .flatMap(name => parseSegmentName(name) ?? [])
     .toSorted((a, b) => a.number - b.number);
 }
 
-/** The real disk. Files are for their owner alone. */
-export function spoolFilesOf(directory: string): SpoolFiles {
+/** The files of a directory, each change on disk when its call resolves. */
+export function spoolFilesOf(directory: string, disk: SpoolDisk = systemDisk): SpoolFiles {
   const known = new Set<string>();
   const pathOf = (name: string): string => join(directory, name);
+  async function change(
+    name: string,
+    how: 'a' | 'r+',
+    apply: (file: SpoolFile) => Promise<void>,
+  ): Promise<void> {
+    const file = await disk.open(pathOf(name), how);
+    try {
+      await apply(file);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
   return {
-    list: async () => (await readdir(directory)).filter(name => parseSegmentName(name) !== null),
-    read: name => readFile(pathOf(name)),
+    list: async () => (await disk.list(directory)).filter(name => parseSegmentName(name) !== null),
+    read: name => disk.read(pathOf(name)),
     async append(name, bytes) {
-      const handle = await open(pathOf(name), 'a', 0o600);
-      try {
-        await handle.writeFile(bytes);
-        await handle.datasync();
-      } finally {
-        await handle.close();
-      }
+      await change(name, 'a', file => file.write(bytes));
       if (known.has(name)) return;
-      await syncDirectory(directory);
+      await disk.syncDirectory(directory);
       known.add(name);
     },
-    async truncate(name, bytes) {
-      const handle = await open(pathOf(name), 'r+');
-      try {
-        await handle.truncate(bytes);
-        await handle.datasync();
-      } finally {
-        await handle.close();
-      }
-    },
+    truncate: (name, bytes) => change(name, 'r+', file => file.truncate(bytes)),
     async remove(name) {
       known.delete(name);
-      await rm(pathOf(name), { force: true });
-      await syncDirectory(directory);
+      await disk.remove(pathOf(name));
+      await disk.syncDirectory(directory);
     },
   };
 }
