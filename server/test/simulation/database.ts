@@ -25,8 +25,6 @@ export type SimulatedDatabase = {
   /** What a process sees of it. Dead processes' statements that were under way may still be done. */
   storeOf(process: Process): PollStore;
   feedOf(process: Process): { subscribe(listener: Listener): () => void; announce(): void };
-  /** How many different health rows a process has brought. */
-  rowsStoredBy(process: Process): number;
 };
 
 const giveUpMs = 2_000;
@@ -35,12 +33,6 @@ const feedPeriodMs = 1_000;
 export function createDatabase(timeline: Timeline, random: Random): SimulatedDatabase {
   const tables = createMemoryTables(() => timeline.nowMs());
   const trouble: Trouble = { isDown: false, slowMs: 0, refusedPercent: 0, lostReplyPercent: 0 };
-  const stored = new Map<Process, Set<string>>();
-  const rowsOf = (process: Process): Set<string> => {
-    const rows = stored.get(process) ?? new Set();
-    stored.set(process, rows);
-    return rows;
-  };
   const unavailable = (): AppError =>
     new AppError('unavailable', 'The database cannot be reached right now.');
   const percent = (share: number): boolean => random.next() * 100 < share;
@@ -76,9 +68,7 @@ export function createDatabase(timeline: Timeline, random: Random): SimulatedDat
   return {
     tables,
     trouble,
-    rowsStoredBy: process => rowsOf(process).size,
     storeOf(process) {
-      const rows = rowsOf(process);
       const through = <A extends unknown[], R>(call: (...args: A) => R): ((...args: A) => Promise<R>) => {
         return (...args) => statement(process, () => call(...args));
       };
@@ -95,10 +85,7 @@ export function createDatabase(timeline: Timeline, random: Random): SimulatedDat
         loadTokens: through(keys =>
           keys.map(({ id }) => ({ serverId: id, version: 1 }) as unknown as SealedServerToken),
         ),
-        insertHealthChecks: through(batch => {
-          for (const { serverId, at } of batch) rows.add(`${serverId} ${at.getTime()}`);
-          return tables.insertHealthChecks(batch);
-        }),
+        insertHealthChecks: through(tables.insertHealthChecks),
         insertMetrics: through(tables.insertMetrics),
         writeHealth: through(tables.writeHealth),
         writeMetrics: through(tables.writeMetrics),

@@ -30,10 +30,12 @@ async function main(): Promise<void> {
   const first = number(values.seed ?? values.from, 1);
   const count = one ? 1 : number(values.seeds, 100);
   let polls = 0;
+  const rows = new Map<string, number>();
   let failed = 0;
   for (let seed = first; seed < first + count; seed += 1) {
     const outcome = await simulate(seed);
     polls += outcome.polls;
+    for (const [fate, count] of Object.entries(outcome.rows)) rows.set(fate, (rows.get(fate) ?? 0) + count);
     if (one)
       for (const { atMs, name } of outcome.faults) console.log(`${String(atMs).padStart(9)} ms  ${name}`);
     if (outcome.broken.length === 0) continue;
@@ -42,6 +44,7 @@ async function main(): Promise<void> {
     for (const promise of outcome.broken.slice(0, one ? undefined : 5)) console.log(`  ${promise}`);
   }
   console.log(`${count} seeds, ${polls} health checks, ${failed} seeds failed`);
+  console.log(`rows of history: ${[...rows].map(([fate, sum]) => `${sum} ${fate}`).join(', ')}`);
   if (failed > 0) process.exitCode = 1;
 }
 

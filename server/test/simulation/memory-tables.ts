@@ -1,5 +1,6 @@
 import { type Conditions, conditionNames, mergeConditions } from '../../src/conditions/condition.ts';
 import { type EventFacts, installation, type StoredEvent } from '../../src/events/event.ts';
+import type { HealthState } from '../../src/health/evaluate.ts';
 import type { HealthCheckRow } from '../../src/health/history.ts';
 import type { OrganizationId, ServerId, WorkerId } from '../../src/ids.ts';
 import type { MetricsRow } from '../../src/metrics/store.ts';
@@ -7,11 +8,15 @@ import type { ServerKey } from '../../src/polling/roster.ts';
 import { type Lease, leaseMs, type WorkerReport, type WorkerRow } from '../../src/polling/slots.ts';
 import { eventOf, type HealthWrite, type MetricsWrite, type PolledServer } from '../../src/polling/store.ts';
 import { slotCount } from '../../src/servers/server.ts';
+import { keyOf } from './ledger.ts';
 import { epochMs } from './process.ts';
 
 type Slot = { owner: WorkerId | null; epoch: number; expiresMs: number };
 type Worker = WorkerRow & { heartbeatMs: number; conditions: Conditions };
 type ServerRow = PolledServer & { epoch: number; seq: number };
+
+/** A state that was written over another one. */
+export type AppliedWrite = { write: HealthWrite; before: HealthState; atMs: number };
 
 /** What polling keeps in PostgreSQL, by the same rules: every call is one transaction and happens at once. */
 export type MemoryTables = ReturnType<typeof createMemoryTables>;
@@ -23,6 +28,8 @@ export function createMemoryTables(nowMs: () => number) {
   const checks = new Map<string, HealthCheckRow>();
   const metrics = new Set<string>();
   const events: StoredEvent[] = [];
+  const leases = new Map<number, { owner: WorkerId; slot: number; sinceMs: number }>();
+  const applied: AppliedWrite[] = [];
   let conditions: Conditions = {};
   let lastEpoch = 0;
 
@@ -65,8 +72,13 @@ export function createMemoryTables(nowMs: () => number) {
   return {
     servers,
     checks,
+    metrics,
     events,
     slots,
+    /** Every lease there ever was, by its epoch. */
+    leases,
+    applied,
+    conditions: (): Conditions => conditions,
     addServer(server: PolledServer): void {
       servers.set(server.id, { ...server, epoch: 0, seq: 0 });
     },
@@ -105,6 +117,7 @@ export function createMemoryTables(nowMs: () => number) {
         if (slot.owner !== null && slot.expiresMs >= nowMs()) continue;
         lastEpoch += 1;
         Object.assign(slot, { owner, epoch: lastEpoch, expiresMs: nowMs() + leaseMs });
+        leases.set(lastEpoch, { owner, slot: index, sinceMs: nowMs() });
         claimed.push({ slot: index, epoch: lastEpoch });
       }
       return claimed;
@@ -124,14 +137,14 @@ export function createMemoryTables(nowMs: () => number) {
     insertHealthChecks(rows: readonly HealthCheckRow[]): number {
       const before = checks.size;
       for (const row of rows) {
-        const key = `${row.serverId} ${row.at.getTime()}`;
+        const key = keyOf(row);
         if (!checks.has(key)) checks.set(key, row);
       }
       return checks.size - before;
     },
     insertMetrics(rows: readonly MetricsRow[]): number {
       const before = metrics.size;
-      for (const row of rows) metrics.add(`${row.serverId} ${row.at.getTime()}`);
+      for (const row of rows) metrics.add(keyOf(row));
       return metrics.size - before;
     },
     writeHealth(writes: readonly HealthWrite[]): void {
@@ -145,6 +158,7 @@ export function createMemoryTables(nowMs: () => number) {
           (server.epoch === epoch && server.seq >= seq)
         )
           continue;
+        applied.push({ write, before: server.state, atMs: nowMs() });
         Object.assign(server, { epoch, seq, state });
         for (const change of write.changes) append(organizationId, eventOf(write, change));
       }

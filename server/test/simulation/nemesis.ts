@@ -5,8 +5,11 @@ import type { Worker, World } from './world.ts';
 export type Fault = { name: string; atMs: number; untilMs: number };
 
 type Mischief = (world: World) => { name: string; durationMs: number } | null;
+/** It is felt only together with another. */
+type Aggravation = Mischief;
 
 const minuteMs = 60_000;
+export const slowestStatementMs = 1_500;
 
 /** Brings faults upon the world, one at a time with a rest between, or in storms. Everything follows from the seed. */
 export function unleash(world: World, options: { untilMs: number; storm: boolean }): readonly Fault[] {
@@ -17,7 +20,7 @@ export function unleash(world: World, options: { untilMs: number; storm: boolean
     const restMs = options.storm ? random.between(2_000, 40_000) : random.between(100_000, 160_000);
     timeline.after(restMs, () => {
       if (timeline.nowMs() > options.untilMs) return;
-      const done = random.pick(mischief)(world);
+      const done = random.pick(options.storm ? [...mischief, ...aggravations] : mischief)(world);
       if (done !== null) {
         const atMs = timeline.nowMs();
         faults.push({ name: done.name, atMs, untilMs: atMs + done.durationMs });
@@ -64,14 +67,26 @@ const mischief: readonly Mischief[] = [
     const worker = somebody(world);
     if (worker === null) return null;
     world.killWorker(worker);
-    world.timeline.after(world.random.between(500, 60_000), () => world.startWorker());
+    world.timeline.after(world.random.between(500, 60_000), () => world.startWorker(worker.machine));
     return { name: `kill -9 of ${worker.process.name}`, durationMs: minuteMs };
+  },
+  function cutPower(world) {
+    const machine = world.random.pick(world.machines);
+    const [struck, others] = [true, false].map(is =>
+      world.running().filter(worker => (worker.machine === machine) === is),
+    ) as [Worker[], Worker[]];
+    if (struck.length === 0 || others.length === 0) return null;
+    world.cutPower(machine);
+    for (const _ of struck) {
+      world.timeline.after(world.random.between(1_000, 60_000), () => world.startWorker(machine));
+    }
+    return { name: `power cut of ${machine.name}`, durationMs: minuteMs };
   },
   function terminate(world) {
     const worker = somebody(world);
     if (worker === null) return null;
     world.stopWorker(worker);
-    world.timeline.after(world.random.between(0, 30_000), () => world.startWorker());
+    world.timeline.after(world.random.between(0, 30_000), () => world.startWorker(worker.machine));
     return { name: `SIGTERM to ${worker.process.name}`, durationMs: minuteMs };
   },
   function pause(world) {
@@ -95,7 +110,7 @@ const mischief: readonly Mischief[] = [
   function slow(world) {
     const { trouble } = world.database;
     const durationMs = forAWhile(world, world.random.between(1_000, minuteMs), {
-      begin: () => (trouble.slowMs = world.random.between(100, 1_500)),
+      begin: () => (trouble.slowMs = world.random.between(100, slowestStatementMs)),
       end: () => (trouble.slowMs = 0),
     });
     return { name: `database slow for ${durationMs} ms`, durationMs };
@@ -135,5 +150,40 @@ const mischief: readonly Mischief[] = [
       world.random.between(1, 29_999);
     world.wall.offsetMs += offsetMs;
     return { name: `wall clock jumps by ${offsetMs} ms`, durationMs: 1_000 };
+  },
+];
+
+const aggravations: readonly Aggravation[] = [
+  function killInADiskCall(world) {
+    const machine = world.random.pick(world.machines);
+    const calls = world.random.between(0, 40);
+    machine.strikeAtCall(calls, process => {
+      const worker = world.workers.find(each => each.process === process)!;
+      world.killWorker(worker);
+      if (world.random.chance(0.3)) world.cutPower(machine);
+      const ended = world.workers.filter(
+        ({ machine: of, end }) => of === machine && end?.atMs === world.timeline.nowMs(),
+      );
+      for (const _ of ended) {
+        world.timeline.after(world.random.between(500, 20_000), () => world.startWorker(machine));
+      }
+    });
+    return { name: `kill -9 on ${machine.name} at its ${calls + 1}th call of the disk`, durationMs: 0 };
+  },
+  function fill(world) {
+    const { trouble, name } = world.random.pick(world.machines);
+    const durationMs = forAWhile(world, world.random.between(1_000, 3 * minuteMs), {
+      begin: () => (trouble.isFull = true),
+      end: () => (trouble.isFull = false),
+    });
+    return { name: `disk of ${name} full for ${durationMs} ms`, durationMs };
+  },
+  function takeDisk(world) {
+    const { trouble, name } = world.random.pick(world.machines);
+    const durationMs = forAWhile(world, world.random.between(1_000, minuteMs), {
+      begin: () => (trouble.isAway = true),
+      end: () => (trouble.isAway = false),
+    });
+    return { name: `disk of ${name} away for ${durationMs} ms`, durationMs };
   },
 ];

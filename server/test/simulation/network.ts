@@ -1,6 +1,8 @@
+import type { ServerId } from '../../src/ids.ts';
 import type { Egress, EgressFailure, EgressReply, EgressRequest } from '../../src/platform/egress/client.ts';
 import { createEgressPolicy } from '../../src/platform/egress/policy.ts';
 import { metricsBody, wellBody } from '../fakes/managed-server.ts';
+import { keyOf } from './ledger.ts';
 import type { Process } from './process.ts';
 import type { Random } from './random.ts';
 import type { Timeline } from './timeline.ts';
@@ -10,20 +12,43 @@ export const conditions = ['well', 'refuses', 'black_hole', 'slow', 'http_503', 
 export type ServerCondition = (typeof conditions)[number];
 export const isWell = (condition: ServerCondition): boolean => condition === 'well' || condition === 'slow';
 
+export type Kind = 'health' | 'metrics';
+
 export type ManagedServer = {
+  readonly id: ServerId;
   readonly origin: string;
   /** What it did since when, the newest last. */
   readonly history: { sinceMs: number; condition: ServerCondition }[];
-  /** When it was asked for its health, by whom; tries that never arrived are among them. */
+  /** When checks of its health began, by whom; those that never reached it are among them. */
   readonly asked: { atMs: number; by: string }[];
 };
 
+/** One poll, as the network saw it: a few requests at most, the next where the last found something else there. */
+export type Poll = {
+  readonly server: ManagedServer;
+  readonly kind: Kind;
+  readonly by: Process;
+  /** How its row of history is known. */
+  readonly key: string;
+  readonly askedMs: number;
+  /** When the process had the answer, whatever it was; null: it never did. */
+  heardMs: number | null;
+  found: 'well' | 'unusable' | 'nothing';
+  /** It was the process that could not reach anybody. */
+  wasBlind: boolean;
+};
+
+/** When a poll began, by the clock on its process's wall. */
+export const wallMs = ({ key }: Poll): number => Number(key.split(' ')[1]);
+
 export type Network = {
   readonly servers: readonly ManagedServer[];
+  /** In the order in which they began. */
+  readonly polls: readonly Poll[];
   change(server: ManagedServer, condition: ServerCondition): void;
   conditionOf(server: ManagedServer): ServerCondition;
-  /** Whether it was well all the time from then until now. */
-  wasWellSince(server: ManagedServer, sinceMs: number): boolean;
+  /** Whether it was well all the time from then to then. */
+  wasWell(server: ManagedServer, fromMs: number, toMs: number): boolean;
   egressOf(process: Process): Egress;
 };
 
@@ -35,13 +60,21 @@ const well = {
 const garbage = Buffer.from('<html>not what you asked for</html>');
 const deep = Buffer.from('['.repeat(5_000));
 
-export function createNetwork(timeline: Timeline, random: Random, origins: readonly string[]): Network {
-  const servers: ManagedServer[] = origins.map(origin => ({
+export function createNetwork(
+  timeline: Timeline,
+  random: Random,
+  known: readonly { id: ServerId; origin: string }[],
+): Network {
+  const servers: ManagedServer[] = known.map(({ id, origin }) => ({
+    id,
     origin,
     history: [{ sinceMs: 0, condition: 'well' }],
     asked: [],
   }));
   const byOrigin = new Map(servers.map(server => [server.origin, server]));
+  const polls: Poll[] = [];
+  /** The last poll of each process, server and kind, with the paths it has asked. */
+  const last = new Map<string, { poll: Poll; paths: string[] }>();
   const conditionOf = (server: ManagedServer): ServerCondition => server.history.at(-1)!.condition;
 
   const failure = (reason: EgressFailure['reason'], durationMs: number): EgressFailure => ({
@@ -59,7 +92,7 @@ export function createNetwork(timeline: Timeline, random: Random, origins: reado
     remoteAddress: '192.0.2.1',
   });
 
-  function answer(server: ManagedServer, kind: 'health' | 'metrics'): EgressReply | EgressFailure {
+  function answer(server: ManagedServer, kind: Kind): EgressReply | EgressFailure {
     const quickMs = random.between(1, 20);
     switch (conditionOf(server)) {
       case 'well':
@@ -79,28 +112,64 @@ export function createNetwork(timeline: Timeline, random: Random, origins: reado
     }
   }
 
+  /** The poll that a request belongs to: the next path of the last one, or a new one. */
+  function pollOf(process: Process, server: ManagedServer, path: string): Poll {
+    const kind = path.includes('metrics') ? 'metrics' : 'health';
+    const place = `${process.name} ${server.id} ${kind}`;
+    const nowMs = timeline.nowMs();
+    const before = last.get(place);
+    if (before?.poll.heardMs === nowMs && before.poll.found === 'unusable' && !before.paths.includes(path)) {
+      before.paths.push(path);
+      return before.poll;
+    }
+    const poll: Poll = {
+      server,
+      kind,
+      by: process,
+      key: keyOf({ serverId: server.id, at: process.clock.now() }),
+      askedMs: nowMs,
+      heardMs: null,
+      found: 'nothing',
+      wasBlind: false,
+    };
+    polls.push(poll);
+    if (kind === 'health') server.asked.push({ atMs: nowMs, by: process.name });
+    last.set(place, { poll, paths: [path] });
+    return poll;
+  }
+
   function get(process: Process, request: EgressRequest): Promise<EgressReply | EgressFailure> {
     const server = byOrigin.get(request.url.origin)!;
-    const kind = request.url.path.includes('metrics') ? 'metrics' : 'health';
-    if (request.url.path === '/health') server.asked.push({ atMs: timeline.nowMs(), by: process.name });
+    const poll = pollOf(process, server, request.url.path);
+    poll.heardMs = null;
+    poll.wasBlind ||= !process.reaches.servers;
     const result = process.reaches.servers
-      ? answer(server, kind)
+      ? answer(server, poll.kind)
       : failure(random.chance(0.5) ? 'unreachable' : 'timeout', random.between(1, connectTimeoutMs));
     return new Promise(resolve => {
-      timeline.after(result.durationMs, () => process.run(() => resolve(result)));
+      timeline.after(result.durationMs, () =>
+        process.run(() => {
+          poll.heardMs = timeline.nowMs();
+          if (result.ok) poll.found = result.body === well[poll.kind] ? 'well' : 'unusable';
+          resolve(result);
+        }),
+      );
     });
   }
 
   return {
     servers,
+    polls,
     conditionOf,
     change(server, condition) {
       server.history.push({ sinceMs: timeline.nowMs(), condition });
     },
-    wasWellSince: (server, sinceMs) =>
-      server.history.every(
-        ({ condition }, index) =>
-          isWell(condition) || (server.history[index + 1]?.sinceMs ?? Number.POSITIVE_INFINITY) <= sinceMs,
+    wasWell: ({ history }, fromMs, toMs) =>
+      history.every(
+        ({ condition, sinceMs }, index) =>
+          isWell(condition) ||
+          sinceMs > toMs ||
+          (history[index + 1]?.sinceMs ?? Number.POSITIVE_INFINITY) < fromMs,
       ),
     egressOf: process => ({
       policy: createEgressPolicy({ purpose: 'poll', allow: ['0.0.0.0/0'] }),

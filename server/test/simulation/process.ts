@@ -15,12 +15,15 @@ export type Process = {
   /** SIGSTOP and SIGCONT. */
   pause(): void;
   resume(): void;
+  /** How much of the time from then to then it was not stopped. */
+  ranMs(fromMs: number, toMs: number): number;
 };
 
 /** `wallOffsetMs` is asked each time: the machine's clock may jump, its monotonic one does not. */
 export function createProcess(name: string, timeline: Timeline, wallOffsetMs: () => number): Process {
   let state: 'running' | 'paused' | 'dead' = 'running';
   let held: (() => void)[] = [];
+  const pauses: { fromMs: number; toMs: number }[] = [];
   const run = (work: () => void): void => {
     if (state === 'running') work();
     else if (state === 'paused') held.push(work);
@@ -57,13 +60,21 @@ export function createProcess(name: string, timeline: Timeline, wallOffsetMs: ()
       held = [];
     },
     pause() {
-      if (state === 'running') state = 'paused';
+      if (state !== 'running') return;
+      state = 'paused';
+      pauses.push({ fromMs: timeline.nowMs(), toMs: Number.POSITIVE_INFINITY });
     },
     resume() {
       if (state !== 'paused') return;
       state = 'running';
+      pauses.at(-1)!.toMs = timeline.nowMs();
       for (const work of held.splice(0)) run(work);
     },
+    ranMs: (fromMs, toMs) =>
+      pauses.reduce(
+        (leftMs, pause) => leftMs - Math.max(0, Math.min(toMs, pause.toMs) - Math.max(fromMs, pause.fromMs)),
+        toMs - fromMs,
+      ),
   };
 }
 

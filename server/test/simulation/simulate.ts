@@ -1,9 +1,18 @@
+import { account } from './accounts.ts';
 import { broken, wrongInTheEnd } from './invariants.ts';
 import { type Fault, unleash } from './nemesis.ts';
-import { createWorld } from './world.ts';
+import { createWorld, type World } from './world.ts';
 
 /** What a seed came to: every promise that was broken, and what had befallen the fleet. */
-export type Outcome = { seed: number; broken: string[]; faults: readonly Fault[]; polls: number };
+export type Outcome = {
+  seed: number;
+  broken: string[];
+  faults: readonly Fault[];
+  polls: number;
+  /** Of history: stored; lost with a process before they had to be on disk, or because it was full; ever on disk. */
+  rows: { stored: number; unsynced: number; refused: number; onDisk: number };
+  events: number;
+};
 
 const minuteMs = 60_000;
 /** Long enough for the last take-over, a backlog, and three more rounds of checks. */
@@ -17,18 +26,40 @@ const healingMs = 6 * minuteMs;
 export async function simulate(seed: number, minutes = 40): Promise<Outcome> {
   const storm = seed % 2 === 0;
   const world = createWorld({ seed, servers: 40, workers: 3 });
+  const { timeline, database, machines } = world;
   const untilMs = minutes * minuteMs;
   const faults = unleash(world, { untilMs, storm });
-  await world.timeline.runUntil(untilMs + healingMs);
-  Object.assign(world.database.trouble, { isDown: false, slowMs: 0, refusedPercent: 0, lostReplyPercent: 0 });
-  for (const { process } of world.running()) {
+  await timeline.runUntil(untilMs + healingMs);
+  endTroubles(world);
+  await timeline.runUntil(untilMs + 2 * healingMs);
+  const wrong = wrongInTheEnd(world);
+  // What a disk did not give back when it was asked for it, the next process finds there.
+  for (const worker of world.running()) world.stopWorker(worker);
+  await timeline.runUntil(untilMs + 2 * healingMs + minuteMs);
+  for (const machine of machines) world.startWorker(machine);
+  await timeline.runUntil(untilMs + 2 * healingMs + 2 * minuteMs);
+  for (const worker of world.running()) world.stopWorker(worker);
+  await timeline.runUntil(untilMs + 2 * healingMs + 3 * minuteMs);
+  const accounts = account(world, faults);
+  const polls = world.network.servers.reduce((sum, { asked }) => sum + asked.length, 0);
+  const { stored, lost } = accounts;
+  return {
+    seed,
+    broken: [...broken(world, accounts, { storm, judgedMs: untilMs + 2 * healingMs }), ...wrong].map(
+      promise => `seed ${seed}: ${promise}`,
+    ),
+    faults,
+    polls,
+    rows: { stored, ...lost, onDisk: world.ledger.acknowledged.length },
+    events: database.tables.events.length,
+  };
+}
+
+function endTroubles({ database, machines, running }: World): void {
+  Object.assign(database.trouble, { isDown: false, slowMs: 0, refusedPercent: 0, lostReplyPercent: 0 });
+  for (const { trouble } of machines) Object.assign(trouble, { isFull: false, isAway: false });
+  for (const { process } of running()) {
     process.resume();
     Object.assign(process.reaches, { database: true, servers: true });
   }
-  await world.timeline.runUntil(untilMs + 2 * healingMs);
-  const wrong = wrongInTheEnd(world);
-  for (const worker of world.running()) world.stopWorker(worker);
-  await world.timeline.runUntil(untilMs + 2 * healingMs + minuteMs);
-  const polls = world.network.servers.reduce((sum, { asked }) => sum + asked.length, 0);
-  return { seed, broken: [...broken(world, faults, { storm }), ...wrong], faults, polls };
 }

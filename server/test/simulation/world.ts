@@ -4,18 +4,28 @@ import type { ServerId, WorkerId } from '../../src/ids.ts';
 import { createInstruments } from '../../src/platform/instruments.ts';
 import { Secret } from '../../src/platform/keyring.ts';
 import { createLog } from '../../src/platform/log.ts';
+import { openSpool } from '../../src/platform/spool.ts';
+import { claimSpoolDirectory, spoolFilesOf } from '../../src/platform/spool-directory.ts';
 import { createPoller, type Poller } from '../../src/polling/poller.ts';
+import { resultQueues } from '../../src/polling/results.ts';
 import { slotOf } from '../../src/servers/server.ts';
 import { createDatabase, type SimulatedDatabase } from './database.ts';
+import { createLedger, type Ledger } from './ledger.ts';
+import { createMachine, type Machine } from './machine.ts';
 import { createNetwork, type Network } from './network.ts';
 import { createProcess, epochMs, type Process } from './process.ts';
 import { createRandom, type Random } from './random.ts';
 import { createTimeline, type Timeline } from './timeline.ts';
 
-/** One worker of the fleet: a poller in a process. `end` says how it ended, if it did. */
+/** One worker of the fleet: a poller in a process. */
 export type Worker = {
+  readonly id: WorkerId;
   readonly process: Process;
-  readonly poller: Poller;
+  readonly machine: Machine;
+  /** Null until it has started. */
+  poller: Poller | null;
+  isStopping: boolean;
+  /** How it ended, if it did. */
   end: { how: 'killed' | 'stopped'; atMs: number } | null;
 };
 
@@ -24,13 +34,17 @@ export type World = {
   readonly random: Random;
   readonly database: SimulatedDatabase;
   readonly network: Network;
+  readonly ledger: Ledger;
+  readonly machines: readonly Machine[];
   /** Every worker that ever was. */
   readonly workers: Worker[];
   running(): Worker[];
-  startWorker(): void;
-  /** SIGTERM: resolves by itself, later. */
+  startWorker(machine: Machine): void;
+  /** SIGTERM: it ends by itself, later. */
   stopWorker(worker: Worker): void;
   killWorker(worker: Worker): void;
+  /** A power cut: what runs on it is killed, and what its disk had not synced is lost. */
+  cutPower(machine: Machine): void;
   /** What is wrong with the clock of the machines' walls. */
   wall: { offsetMs: number };
 };
@@ -38,6 +52,13 @@ export type World = {
 export const healthIntervalMs = 30_000;
 export const metricsIntervalMs = 60_000;
 export const sites = ['amber', 'beryl', 'coral', 'dune', 'ember'];
+
+const spoolRoot = '/var/lib/opsfleet/spool';
+// Small, so that there are many to take over and to remove.
+const segmentBytes = 4_096;
+const ampleBytes = 64 * 1024 * 1024;
+/** Full after some minutes without a database. */
+const scantBytes = 20_000;
 
 // Costly, with what it watches of the process, and looked at by nobody.
 const instruments = createInstruments();
@@ -57,7 +78,14 @@ export function createWorld(options: { seed: number; servers: number; workers: n
       `019e0000-0000-7000-8000-${hex(random.between(0, 2 ** 32 - 1), 8)}${hex(random.between(0, 2 ** 16 - 1), 4)}` as ServerId,
   );
   const origins = ids.map((_, index) => `https://web-${index}.${sites[index % sites.length]}.example`);
-  const network = createNetwork(timeline, random, origins);
+  const network = createNetwork(
+    timeline,
+    random,
+    ids.map((id, index) => ({ id, origin: origins[index]! })),
+  );
+  const ledger = createLedger(() => timeline.nowMs());
+  const machines = ['north', 'south'].map(name => createMachine(name, timeline, random));
+  const limitBytes = random.pick([...Array.from({ length: 4 }, () => ampleBytes), scantBytes]);
   for (const [index, id] of ids.entries()) {
     database.tables.addServer({
       organizationId: installation,
@@ -79,47 +107,41 @@ export function createWorld(options: { seed: number; servers: number; workers: n
     random,
     database,
     network,
+    ledger,
+    machines,
     workers,
     wall,
     running: () => workers.filter(worker => worker.end === null),
-    startWorker() {
+    startWorker(machine) {
       const number = workers.length + 1;
-      const process = createProcess(`worker ${number}`, timeline, () => wall.offsetMs);
-      const poller = createPoller({
-        store: database.storeOf(process),
-        clock: process.clock,
-        log,
-        egress: network.egressOf(process),
-        openToken: () => ({ ok: true, token: new Secret('a token') }),
-        instruments,
-        feed: database.feedOf(process),
-        worker: {
-          id: `019e0000-0000-7000-9000-${hex(number, 12)}` as WorkerId,
-          name: process.name,
-          instance: null,
-          version: '1',
-          startedAt: new Date(epochMs + timeline.nowMs()),
-        },
-        // Every process has a memory of its own and no disk: what a killed one held is lost, and allowed for.
-        spool: null,
-        healthIntervalMs,
-        metricsIntervalMs,
-      });
-      const worker: Worker = { process, poller, end: null };
+      const worker: Worker = {
+        id: `019e0000-0000-7000-9000-${hex(number, 12)}` as WorkerId,
+        process: createProcess(`worker ${number}`, timeline, () => wall.offsetMs),
+        machine,
+        poller: null,
+        isStopping: false,
+        end: null,
+      };
       workers.push(worker);
       void begin(worker);
     },
     stopWorker(worker) {
-      void end(worker);
+      if (worker.poller === null) world.killWorker(worker);
+      else if (!worker.isStopping) void end(worker, worker.poller);
     },
     killWorker(worker) {
       worker.process.kill();
       worker.end ??= { how: 'killed', atMs: timeline.nowMs() };
     },
+    cutPower(machine) {
+      for (const worker of world.running()) if (worker.machine === machine) world.killWorker(worker);
+      machine.losePower();
+    },
   };
 
-  async function end(worker: Worker): Promise<void> {
-    await worker.poller.stop();
+  async function end(worker: Worker, poller: Poller): Promise<void> {
+    worker.isStopping = true;
+    await poller.stop();
     worker.end ??= { how: 'stopped', atMs: timeline.nowMs() };
     worker.process.kill();
   }
@@ -127,14 +149,53 @@ export function createWorld(options: { seed: number; servers: number; workers: n
   /** As an init system does: a start that fails is tried again. */
   async function begin(worker: Worker): Promise<void> {
     try {
-      await worker.poller.start();
+      const poller = await prepare(worker);
+      await poller.start();
+      // Until then, a signal ends the program at once.
+      worker.poller = poller;
     } catch {
       if (!worker.process.isAlive()) return;
       world.killWorker(worker);
-      timeline.after(1_000, () => world.startWorker());
+      timeline.after(5_000, () => world.startWorker(worker.machine));
     }
   }
 
-  for (let index = 0; index < options.workers; index += 1) world.startWorker();
+  /** As `app.ts` does it. */
+  async function prepare({ process, machine, id }: Worker): Promise<Poller> {
+    const { clock } = process;
+    const disk = machine.diskOf(process);
+    const directory = await claimSpoolDirectory(spoolRoot, disk);
+    const spool = await openSpool({
+      files: spoolFilesOf(directory.path, disk),
+      queues: resultQueues,
+      limitBytes,
+      segmentBytes,
+      now: () => clock.now(),
+      log,
+    });
+    return createPoller({
+      store: database.storeOf(process),
+      clock,
+      log,
+      egress: network.egressOf(process),
+      openToken: () => ({ ok: true, token: new Secret('a token') }),
+      instruments,
+      feed: database.feedOf(process),
+      worker: {
+        id,
+        name: process.name,
+        instance: null,
+        version: '1',
+        startedAt: new Date(epochMs + timeline.nowMs()),
+      },
+      spool: ledger.watch(spool, process),
+      healthIntervalMs,
+      metricsIntervalMs,
+    });
+  }
+
+  for (let index = 0; index < options.workers; index += 1) {
+    world.startWorker(machines[index % machines.length]!);
+  }
   return world;
 }

@@ -1,0 +1,83 @@
+import { keyOf } from './ledger.ts';
+import { type Fault, slowestStatementMs } from './nemesis.ts';
+import type { Poll } from './network.ts';
+import type { World } from './world.ts';
+
+/** What became of all that was heard: polls whose row is stored, and those that were lost within their bound. */
+export type Accounts = { stored: number; lost: Record<Excuse, number>; broken: string[] };
+
+/**
+ * Why a result may be lost with its process. `unsynced`: it had not waited for long enough to be on disk.
+ * `refused`: the disk had refused what the process gave it last, and the database was away.
+ */
+type Excuse = 'unsynced' | 'refused';
+
+/**
+ * A result is stored, on disk, or this young; stopped time does not count. A second until it is flushed, another
+ * until what the database says nothing to is taken to disk, and the disk. A database that is slow, but answers, is
+ * waited for: for the statement under way and for the one behind it.
+ */
+const unsyncedMs = 2_000 + 100;
+const slowMs = 2 * slowestStatementMs + 1_000;
+
+/**
+ * Every answer that a process heard is a row of history, once, and says what was answered; or it was lost for a
+ * reason that excuses exactly this. No row tells of a poll that was not made. What a disk has acknowledged is
+ * never lost. To be asked once every worker has ended and every spool is empty.
+ */
+export function account(world: World, faults: readonly Fault[]): Accounts {
+  const { network, database, ledger } = world;
+  const accounts: Accounts = { stored: 0, lost: { unsynced: 0, refused: 0 }, broken: [] };
+  /** What was found, by the key of the row: two workers may ask one server in the same millisecond. */
+  const heard = { health: new Map<string, Poll['found'][]>(), metrics: new Map<string, Poll['found'][]>() };
+  const slow = faults.filter(({ name }) => name.startsWith('database slow'));
+  const endOf = new Map(world.workers.map(({ process, end }) => [process, end]));
+  const isStored = ({ kind, key }: Pick<Poll, 'kind' | 'key'>): boolean =>
+    database.tables[kind === 'health' ? 'checks' : 'metrics'].has(key);
+
+  function excuseOf({ by, kind, heardMs }: Poll): Excuse | null {
+    const end = endOf.get(by);
+    if (end == null) return null;
+    const wasSlow = slow.some(({ atMs, untilMs }) => atMs <= end.atMs && untilMs + slowMs >= heardMs!);
+    const ageMs = by.ranMs(heardMs!, end.atMs);
+    if (end.how === 'killed' && ageMs <= (wasSlow ? slowMs : unsyncedMs)) return 'unsynced';
+    return ledger.isRefused(by, kind) ? 'refused' : null;
+  }
+
+  for (const poll of network.polls) {
+    const { kind, key, by, heardMs, found } = poll;
+    // A collection of metrics that found nothing is no row.
+    if (kind === 'metrics' && found !== 'well') continue;
+    if (heardMs === null) continue;
+    heard[kind].set(key, [...(heard[kind].get(key) ?? []), found]);
+    const what = `${kind} of ${poll.server.origin} that ${by.name} heard at ${heardMs} ms`;
+    if (isStored(poll)) {
+      accounts.stored += 1;
+      continue;
+    }
+    const excuse = excuseOf(poll);
+    if (excuse !== null) accounts.lost[excuse] += 1;
+    else {
+      const end = endOf.get(by);
+      const fate = end == null ? 'lives' : `was ${end.how} at ${end.atMs} ms`;
+      accounts.broken.push(`the ${what} is lost; it ${fate}`);
+    }
+  }
+  for (const row of database.tables.checks.values()) {
+    const found = heard.health.get(keyOf(row));
+    const what = `a check of ${row.serverId} dated ${row.at.toISOString()} is stored as ${row.status}`;
+    if (found === undefined) accounts.broken.push(`${what}, and nobody heard of it`);
+    else if (!found.some(each => (each === 'well') === (row.status === 'healthy'))) {
+      accounts.broken.push(`${what}, and found ${found.join(' and ')}`);
+    }
+  }
+  for (const key of database.tables.metrics) {
+    if (!heard.metrics.has(key)) accounts.broken.push(`metrics ${key} are stored, and nobody heard of them`);
+  }
+  for (const { kind, key, by, atMs } of ledger.acknowledged) {
+    if (!isStored({ kind, key })) {
+      accounts.broken.push(`${kind} ${key} of ${by.name} was on disk at ${atMs} ms and is lost`);
+    }
+  }
+  return accounts;
+}
