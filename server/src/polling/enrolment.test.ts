@@ -40,24 +40,30 @@ function begin(servers: readonly PolledServer[], epochs = new Map([[1, 1]])) {
       asked.push(slots);
       return servers.filter(({ slot }) => slots.includes(slot));
     },
+    loadServers: async () => [...servers],
     loadTokens: async () => [],
   };
   /** In how many milliseconds each is checked that is on the schedule; null: when it is due. */
   const started = new Map<ServerId, number | null>();
   const scheduler: Partial<Scheduler> = {
     start: (entry, first) => started.set(entry.server.id, first.healthInMs),
+    stop: entry => started.delete(entry.server.id),
   };
+  const forgotten: ServerId[] = [];
+  const roster = createRoster();
   const enrolment = createEnrolment({
     clock,
     store: store as PollStore,
-    egress: { policy } as Egress,
-    roster: createRoster(),
+    egress: { policy, forget: () => undefined } as Partial<Egress> as Egress,
+    roster,
+    sight: { forget: id => forgotten.push(id) },
     scheduler: scheduler as Scheduler,
     healthIntervalMs: installationMs,
     epochs: () => epochs,
   });
   const leases = [...epochs].map(([slot, epoch]) => ({ slot, epoch }));
-  return { store, asked, started, load: (isFirst: boolean) => enrolment.load(leases, isFirst) };
+  const load = (isFirst: boolean) => enrolment.load(leases, isFirst);
+  return { enrolment, roster, store, asked, started, forgotten, load };
 }
 
 async function firstCheckInMs(ageMs: number, changes: Partial<PolledServer> = {}): Promise<number | null> {
@@ -92,6 +98,17 @@ it('leaves a server that is spared to its longer pace', async () => {
     breakerOpenedAt: new Date(now - 2 * 86_400_000),
   };
   expect(await firstCheckInMs(0, { state })).toBeNull();
+});
+
+it('keeps nothing of a server that was deleted', async () => {
+  const server = serverOf(0);
+  const stored = [server];
+  const { enrolment, roster, started, forgotten } = begin(stored);
+  await enrolment.reload([server]);
+  expect([[...started.keys()], roster.size(), forgotten]).toEqual([[server.id], 1, []]);
+  stored.pop();
+  await enrolment.reload([server]);
+  expect([[...started.keys()], roster.size(), forgotten]).toEqual([[], 0, [server.id]]);
 });
 
 describe('the slots of a large fleet', () => {

@@ -5,6 +5,7 @@ import type { Egress } from '../platform/egress/client.ts';
 import type { PollStore } from './poll-store.ts';
 import { createEntry, type Entry, kinds, type Roster, resolveTarget, type ServerKey } from './roster.ts';
 import type { Scheduler } from './scheduler.ts';
+import type { Sight } from './sight.ts';
 import type { Lease } from './slots.ts';
 import { isAskedLike, type PolledServer } from './store.ts';
 
@@ -29,6 +30,7 @@ type Options = {
   egress: Egress;
   roster: Roster;
   scheduler: Scheduler;
+  sight: Pick<Sight, 'forget'>;
   healthIntervalMs: number;
   /** The slots held now, each with the epoch of its lease. */
   epochs(): ReadonlyMap<number, number>;
@@ -48,6 +50,7 @@ export function createEnrolment(options: Options): Enrolment {
   function dismiss(entry: Entry): void {
     scheduler.stop(entry);
     roster.remove(entry.server.id);
+    options.sight.forget(entry.server.id);
     if (entry.origin !== '') egress.forget(entry.origin);
   }
 

@@ -136,7 +136,7 @@ export function createPoller(options: PollerOptions): Poller {
     },
   });
 
-  const enrolment = createEnrolment({ ...options, roster, scheduler, epochs: leases.held });
+  const enrolment = createEnrolment({ ...options, roster, scheduler, sight, epochs: leases.held });
 
   function current(): WorkerStats {
     stats.servers = roster.size();

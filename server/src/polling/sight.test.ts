@@ -120,6 +120,33 @@ describe('we are not', () => {
   });
 });
 
+it('forgets a server that is not ours any more: when it comes back, it tells of us like any other', () => {
+  const fleet = watch(['a', 'b', 'c', 'd'], 10);
+  const half = ({ id }: { id: string }): boolean => Number(id.at(-1)) % 2 === 0;
+  fleet.round(all);
+  for (let round = 0; round < 5; round += 1) fleet.round(half);
+  expect(fleet.isBlind()).toBe(false);
+  // Those that failed by themselves are deleted, and may have been counted when they last failed.
+  for (const site of ['a', 'b', 'c', 'd'])
+    for (const n of [1, 3, 5, 7, 9]) fleet.sight.forget(`${site} ${n}`);
+  fleet.round(half);
+  expect(fleet.isBlind()).toBe(true);
+});
+
+it('does not count a failure of a server that was deleted since', () => {
+  const sight = createSight(policy);
+  for (const [id, site] of [
+    ['1', 'a'],
+    ['2', 'b'],
+  ] as const)
+    sight.see({ id, site, reached: false, atMs: 1 });
+  sight.forget('1');
+  sight.see({ id: '3', site: 'c', reached: false, atMs: 2 });
+  expect(sight.blindSinceMs(2)).toBeNull();
+  sight.see({ id: '4', site: 'd', reached: false, atMs: 3 });
+  expect(sight.blindSinceMs(3)).toBe(3);
+});
+
 it('counts each server once, by its last check, and forgets it after an interval: any history gives the same', () => {
   const check = fc.record({
     id: fc.constantFrom('1', '2', '3', '4', '5', '6'),

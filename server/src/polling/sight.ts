@@ -5,6 +5,8 @@
 export type Sight = {
   /** One check of a server: whether anything answered. `site` is what servers have in common that may fail as one. */
   see(check: { id: string; site: string; reached: boolean; atMs: number }): void;
+  /** A server is not ours any more: it tells nothing of us, and nothing of it is kept. */
+  forget(id: string): void;
   /** Since when we see nothing (monotonic), or null. */
   blindSinceMs(nowMs: number): number | null;
   /** Whether anybody was reached since then. */
@@ -61,11 +63,16 @@ export function createSight(policy: SightPolicy): Sight {
     else sites.set(site, counts);
   }
 
-  function forget(nowMs: number): void {
+  function drop(id: string): void {
+    const check = last.get(id);
+    if (check !== undefined) count(check, -1);
+    last.delete(id);
+  }
+
+  function dropOld(nowMs: number): void {
     for (const [id, check] of last) {
       if (check.atMs > nowMs - policy.windowMs) return;
-      last.delete(id);
-      count(check, -1);
+      drop(id);
     }
   }
 
@@ -80,13 +87,12 @@ export function createSight(policy: SightPolicy): Sight {
     for (const [id, check] of last) {
       if (check.reached) continue;
       apart.add(id);
-      last.delete(id);
-      count(check, -1);
+      drop(id);
     }
   }
 
   function judge(nowMs: number): void {
-    forget(nowMs);
+    dropOld(nowMs);
     const checks = last.size;
     if (blindSinceMs === null) {
       if (failed >= policy.minFailing && failed > policy.blindShare * checks && isWidespread()) {
@@ -109,14 +115,16 @@ export function createSight(policy: SightPolicy): Sight {
     see({ id, ...check }) {
       if (check.reached) apart.delete(id);
       else if (apart.has(id)) return;
-      const before = last.get(id);
-      if (before !== undefined) count(before, -1);
-      last.delete(id);
+      drop(id);
       last.set(id, check);
       count(check, 1);
       if (check.reached) lastReachedMs = check.atMs;
       lastCheckMs = check.atMs;
       judge(check.atMs);
+    },
+    forget(id) {
+      drop(id);
+      apart.delete(id);
     },
     blindSinceMs(nowMs) {
       judge(nowMs);
