@@ -394,6 +394,21 @@ ALTER TABLE sign_in_links ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sign_in_links FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON sign_in_links USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
 
+CREATE TABLE witness_questions (
+  organization_id uuid NOT NULL,
+  asker uuid NOT NULL,
+  number bigint NOT NULL,
+  subject_id uuid NOT NULL,
+  deadline timestamp with time zone NOT NULL,
+  witness uuid,
+  answer jsonb,
+  CONSTRAINT witness_questions_pkey PRIMARY KEY (organization_id, asker, number),
+  CONSTRAINT witness_questions_check CHECK (answer IS NULL OR witness IS NOT NULL)
+);
+ALTER TABLE witness_questions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE witness_questions FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON witness_questions USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
+
 CREATE TABLE workers (
   id uuid NOT NULL,
   name text NOT NULL,

@@ -4,6 +4,7 @@ import type { LoopTask } from './platform/runtime/loop.ts';
 import { refreshStatistics } from './platform/statistics.ts';
 import { forgetDeadWorkers } from './polling/slots.ts';
 import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
+import { forgetOldQuestions } from './polling/witness-store.ts';
 import { ensurePartitions } from './retention/maintain.ts';
 import { partitionedTables } from './retention/partitions.ts';
 
@@ -33,9 +34,13 @@ export const workers = (context: Context): readonly LoopTask[] => [
   },
   {
     name: 'dead workers',
-    description: 'Forgets workers that have not been heard of for an hour.',
+    description:
+      'Forgets workers that have not been heard of for an hour, and what the dead have asked others.',
     periodMs: hourMs,
-    runOnce: () => forgetDeadWorkers(context.db.system),
+    async runOnce() {
+      const { system } = context.db;
+      return (await forgetDeadWorkers(system)) + (await forgetOldQuestions(system));
+    },
   },
   {
     name: 'expired sessions',

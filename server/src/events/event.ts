@@ -33,6 +33,8 @@ export type EventFacts =
   | { type: 'group.members_changed'; subject: GroupId; data: { added: ServerId[]; removed: ServerId[] } }
   /** Slots are free, or somebody wants some: every worker should see to its share now. */
   | { type: 'workers.changed'; subject: WorkerId; data: { change: 'joined' | 'left' | 'gave_back' } }
+  /** `subject` asks the other workers what they find at servers that do not answer it. */
+  | { type: 'witness.asked'; subject: WorkerId; data: { questions: number } }
   /** Something is wrong with the installation, however many workers see it; `since` as an RFC 3339 instant. */
   | {
       type: 'condition.began';

@@ -55,6 +55,7 @@ export type Verdict = {
   recheckAfterMs: number | null;
 };
 
+const failuresToDown = 3;
 const upAfterMs = 15_000;
 /** Where an interval is shorter than that, its regular check is meant; due times vary by some milliseconds. */
 const upAfterIntervals = 0.9;
@@ -73,7 +74,7 @@ export const healthPolicy = (
   at: Date,
   id: string,
 ): HealthPolicy => ({
-  failuresToDown: 3,
+  failuresToDown,
   successesToUp: 2,
   upAfterMs: Math.min(upAfterMs, upAfterIntervals * configuredMs),
   recheckAfterMs,
@@ -143,6 +144,10 @@ export const withoutDoubt = (state: HealthState): HealthState =>
   isDown(state) || state.consecutiveFailures === 0
     ? state
     : { ...state, consecutiveFailures: 0, suspectSince: null };
+
+/** Whether one more failure calls the server down. */
+export const isLastChance = (state: HealthState): boolean =>
+  !isDown(state) && state.consecutiveFailures >= failuresToDown - 1;
 
 /** Whether the next check belongs in the lane of the doubtful, where a time-out delays nobody well. */
 export const isSuspect = (state: HealthState): boolean =>

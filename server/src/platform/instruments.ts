@@ -33,6 +33,12 @@ export function createInstruments() {
       buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60],
       registers,
     }),
+    witnessed: new Counter({
+      name: 'opsfleet_polls_witnessed_total',
+      help: 'Checks that could have called a server unreachable, by what came of asking another worker.',
+      labelNames: ['because'] as const,
+      registers,
+    }),
     skipped: new Counter({
       name: 'opsfleet_polls_skipped_total',
       help: 'Polls not started because the previous one of the same server and kind was still running.',

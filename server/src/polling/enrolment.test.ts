@@ -49,7 +49,7 @@ function begin(servers: readonly PolledServer[], epochs = new Map([[1, 1]])) {
     start: (entry, first) => started.set(entry.server.id, first.healthInMs),
     stop: entry => started.delete(entry.server.id),
   };
-  const forgotten: ServerId[] = [];
+  const forgotten: string[] = [];
   const roster = createRoster();
   const enrolment = createEnrolment({
     clock,

@@ -7,6 +7,8 @@ import { fairShare, heartbeatMs, type Lease, type WorkerReport, type WorkerRow }
 export type Leases = {
   /** Slot to epoch. */
   held(): ReadonlyMap<number, number>;
+  /** Whether there was another live worker at the last heartbeat. */
+  hasOthers(): boolean;
   start(): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
   /** Does not wait for the next heartbeat: somebody came, went, or gave slots back. */
@@ -37,9 +39,11 @@ export function createLeases(options: LeasesOptions): Leases {
   const { store, clock, log, worker } = options;
   const held = new Map<number, number>();
   let early = new AbortController();
+  let others = 0;
 
   async function beat(): Promise<void> {
     const live = await store.heartbeat(worker.id, options.report());
+    others = live.filter(id => id !== worker.id).length;
     const kept = await store.renewLeases(worker.id);
     await lose(
       [...held.keys()].filter(
@@ -82,6 +86,7 @@ export function createLeases(options: LeasesOptions): Leases {
 
   return {
     held: () => held,
+    hasOthers: () => others > 0,
     async start() {
       await store.registerWorker(worker);
       options.announce();

@@ -29,6 +29,16 @@ import {
   writeHealth,
   writeMetrics,
 } from './store.ts';
+import {
+  answerQuestions,
+  askWitnesses,
+  type CollectedAnswer,
+  collectAnswers,
+  type TakenQuestion,
+  takeQuestions,
+  type WitnessAnswer,
+  type WitnessQuestion,
+} from './witness-store.ts';
 
 /**
  * Everything that polling asks of the database, each call one transaction. A port, so that the simulation can
@@ -54,6 +64,13 @@ export type PollStore = {
   insertMetrics(rows: readonly MetricsRow[]): Promise<number>;
   writeHealth(writes: readonly HealthWrite[]): Promise<void>;
   writeMetrics(writes: readonly MetricsWrite[]): Promise<void>;
+
+  /** Asks the other workers what they find at servers. Nobody takes a question after `patienceMs`. */
+  askWitnesses(asker: WorkerId, questions: readonly WitnessQuestion[], patienceMs: number): Promise<void>;
+  takeQuestions(witness: WorkerId, count: number): Promise<TakenQuestion[]>;
+  answerQuestions(witness: WorkerId, answers: readonly WitnessAnswer[]): Promise<void>;
+  /** What has become of the asker's questions; forgets those that are answered, given up or too old. */
+  collectAnswers(asker: WorkerId, givenUp: readonly number[]): Promise<CollectedAnswer[]>;
 };
 
 /** The port over PostgreSQL. */
@@ -104,5 +121,10 @@ export function createPollStore(db: SystemDb, clock: Clock): PollStore {
     async writeMetrics(writes) {
       await writeMetrics(db, writes);
     },
+    askWitnesses: (asker, questions, patienceMs) =>
+      withEvents(at => askWitnesses(db, asker, { questions, patienceMs, at })),
+    takeQuestions: (witness, count) => takeQuestions(db, witness, count),
+    answerQuestions: (witness, answers) => answerQuestions(db, witness, answers),
+    collectAnswers: (asker, givenUp) => collectAnswers(db, asker, givenUp),
   };
 }

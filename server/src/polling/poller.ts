@@ -20,6 +20,7 @@ import { createScheduler } from './scheduler.ts';
 import { createSelfWatch } from './self-watch.ts';
 import { createSight, sightPolicy } from './sight.ts';
 import type { WorkerRow, WorkerStats } from './slots.ts';
+import { createWitnesses } from './witnesses.ts';
 
 export type Poller = {
   /** Takes slots and polls their servers until `stop`. Resolves when the servers of the first slots are loaded. */
@@ -68,7 +69,7 @@ const noStats = (): WorkerStats => ({
 
 /** The heart: leases slots, keeps their servers in memory, polls them, hands what it finds to be stored. */
 export function createPoller(options: PollerOptions): Poller {
-  const { store, clock, log, egress, instruments, feed, spool } = options;
+  const { store, clock, log, instruments, feed, spool } = options;
   const ended = new AbortController();
   // Every sleep of every loop listens to it.
   setMaxListeners(0, ended.signal);
@@ -83,21 +84,22 @@ export function createPoller(options: PollerOptions): Poller {
 
   const results = createResults({ store, clock, log, instruments, spool, onChanges: () => feed.announce() });
   const sight = createSight(sightPolicy(options.healthIntervalMs));
+  const { id, name } = options.worker;
+  const witnesses = createWitnesses({ ...options, id, sight, hasOthers: () => leases.hasOthers() });
   const selfWatch = createSelfWatch({
     clock,
     roster,
     sight,
     ask: entry => scheduler.request(entry, 'health', clock.now()),
+    outOfReach: witnesses.outOfReach,
+    name,
   });
   const parts: PollParts = {
-    clock,
-    egress,
-    openToken: options.openToken,
-    instruments,
+    ...options,
     results,
-    healthIntervalMs: options.healthIntervalMs,
     sight,
     onDoubt: entry => selfWatch.onDoubt(entry),
+    secondLook: witnesses,
     stats,
     nextSeq: () => ++seq,
   };
@@ -122,10 +124,7 @@ export function createPoller(options: PollerOptions): Poller {
     },
   });
   const leases = createLeases({
-    store,
-    clock,
-    log,
-    worker: options.worker,
+    ...options,
     report: () => ({ stats: current(), conditions: selfWatch.conditions(stats.latenessP99Seconds) }),
     announce: () => feed.announce(),
     gained: gained => void work.load(enrolment.load(gained, stats.health.performed === 0)),
@@ -163,7 +162,9 @@ export function createPoller(options: PollerOptions): Poller {
     const changed = new Map<ServerId, ServerKey>();
     for (const event of events) {
       if (event.type === 'workers.changed') {
-        if (event.subject !== options.worker.id) leases.wake();
+        if (event.subject !== id) leases.wake();
+      } else if (event.type === 'witness.asked') {
+        if (event.subject !== id) witnesses.onAsked();
       } else if (event.type === 'server.check_requested' && leases.held().has(slotOf(event.subject))) {
         const { subject, at, data } = event;
         void work.queue(async () => request([subject], data.kinds, at));
@@ -265,7 +266,8 @@ export function createPoller(options: PollerOptions): Poller {
       unsubscribe = feed.subscribe(onEvents);
       await storeWhatIsLeft();
       await leases.start();
-      tasks = [scheduler.run(ended.signal), flushLoop(), leases.run(ended.signal)];
+      const { signal } = ended;
+      tasks = [scheduler.run(signal), flushLoop(), leases.run(signal), witnesses.run(signal)];
       await work.idle();
     },
     async stop() {

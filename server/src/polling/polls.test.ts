@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createFakeClock, type FakeClock } from '../../test/fakes/clock.ts';
 import { metricsBody } from '../../test/fakes/managed-server.ts';
+import type { CheckOutcome } from '../health/check.ts';
 import { uncheckedState } from '../health/evaluate.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import {
@@ -15,6 +16,7 @@ import { Secret } from '../platform/keyring.ts';
 import type { SealedServerToken } from '../secrets/secrets.ts';
 import { type PollParts, pollHealth, pollMetrics } from './polls.ts';
 import { createEntry, type Entry } from './roster.ts';
+import type { Look } from './second-look.ts';
 import { createSight, sightPolicy } from './sight.ts';
 import type { HealthWrite, PolledServer } from './store.ts';
 
@@ -30,6 +32,8 @@ let written: HealthWrite[];
 let collected: number;
 /** Which rows of history were handed over. */
 let history: { health: string[]; metrics: number };
+/** What somebody else is asked to look at. */
+let look: Look | null;
 /** Answers what was asked last. */
 let answer: (reply: EgressReply | EgressFailure) => void;
 
@@ -45,7 +49,7 @@ const localFault: EgressFailure = { ok: false, reason: 'local_fault', detail: 'N
 
 beforeEach(() => {
   clock = createFakeClock(start);
-  [paths, written, collected] = [[], [], 0];
+  [paths, written, collected, look] = [[], [], 0, null];
   history = { health: [], metrics: 0 };
   const egress: Egress = {
     ...createEgress({ policy: createEgressPolicy({ purpose: 'poll' }), clock, keepAliveMs: 1 }),
@@ -81,6 +85,7 @@ beforeEach(() => {
     healthIntervalMs: 30_000,
     sight: createSight(sightPolicy(30_000)),
     onDoubt: () => undefined,
+    secondLook: { begin: () => look },
     stats: { health: { ...counts }, metrics: { ...counts, valuesCollected: 0 } },
     nextSeq: () => written.length + 1,
   };
@@ -148,6 +153,73 @@ describe('a health check', () => {
     answer(reply);
     await done;
     expect(written).toMatchObject([{ name: 'renamed', state: { consecutiveFailures: 1 } }]);
+  });
+
+  describe('that may call the server unreachable', () => {
+    const noAnswer: EgressFailure = { ok: false, reason: 'timeout', detail: 'No connection.', durationMs: 1 };
+    const answered: CheckOutcome = {
+      kind: 'answered',
+      status: 'healthy',
+      reason: 'ok',
+      detail: 'measured by another worker',
+      components: {},
+      version: '2',
+    };
+    /** The last of three failures, and what comes of somebody else's look at the server. */
+    async function lastFailure(weighed: Look['weigh']): Promise<void> {
+      let wasGivenUp = false;
+      look = { weigh: weighed, giveUp: () => (wasGivenUp = true) };
+      entry.server.state = { ...entry.server.state, consecutiveFailures: 2, lastSeenAt: start };
+      const done = pollHealth(parts, entry, null);
+      answer(noAnswer);
+      await done;
+      expect(wasGivenUp).toBe(false);
+    }
+
+    it('does so where nobody else contradicts', async () => {
+      await lastFailure(async own => own);
+      expect(written).toMatchObject([{ state: { status: 'unreachable', reason: 'timeout' } }]);
+    });
+
+    it('counts as what another worker found, where that was an answer', async () => {
+      await lastFailure(async () => ({ outcome: answered, durationMs: 20 }));
+      expect(written).toMatchObject([
+        {
+          state: { status: 'healthy', consecutiveFailures: 0, detail: 'measured by another worker' },
+          responseTimeMs: 20,
+          version: '2',
+          changes: [],
+        },
+      ]);
+    });
+
+    it('is history and judges nobody where we end before the other has answered, or the server goes', async () => {
+      const aborted: CheckOutcome = { kind: 'not_checked', reason: 'aborted', detail: 'ending' };
+      await lastFailure(async () => ({ outcome: aborted, durationMs: 0 }));
+      await lastFailure(async own => {
+        entry.gone = true;
+        return own;
+      });
+      expect([written, history.health]).toEqual([[], ['unreachable', 'unreachable']]);
+      expect(entry.server.state.consecutiveFailures).toBe(2);
+    });
+
+    it('says nothing where the server moves', async () => {
+      await lastFailure(async own => {
+        entry.server = { ...entry.server, apiUrl: 'https://elsewhere.example.com' };
+        return own;
+      });
+      expect(written).toEqual([]);
+    });
+
+    it('is not looked at by anybody else where our own check is void', async () => {
+      let wasGivenUp = false;
+      look = { weigh: () => Promise.reject(new Error('not to be asked')), giveUp: () => (wasGivenUp = true) };
+      const done = pollHealth(parts, entry, null);
+      entry.gone = true;
+      answer(noAnswer);
+      expect([await done, wasGivenUp]).toEqual([null, true]);
+    });
   });
 
   it('hands over what has changed, that it flaps first', async () => {

@@ -11,9 +11,11 @@ import type { OpenedServerToken, SealedServerToken } from '../secrets/secrets.ts
 import { type Deadlines, probeHealth, probeMetrics, type Target } from './probe.ts';
 import type { Results } from './results.ts';
 import type { Entry } from './roster.ts';
+import type { SecondLook } from './second-look.ts';
 import type { Sight } from './sight.ts';
 import type { WorkerStats } from './slots.ts';
 import { type HealthChange, isAskedLike } from './store.ts';
+import { isUnanswered } from './witness.ts';
 
 /** Opens a sealed token for the origin it may be sent to; a reason where that fails. */
 export type OpenToken = (sealed: SealedServerToken, origin: string) => OpenedServerToken;
@@ -29,6 +31,7 @@ export type PollParts = {
   sight: Sight;
   /** A server that was well does not answer: whether others do should be known before it is judged. */
   onDoubt(entry: Entry): void;
+  secondLook: Pick<SecondLook, 'begin'>;
   stats: Pick<WorkerStats, 'health' | 'metrics'>;
   /** The number of the next result. */
   nextSeq(): number;
@@ -50,17 +53,26 @@ export async function pollHealth(
   const at = notBefore(parts.clock.now(), startedAfter);
   const startedMs = parts.clock.monotonicMs();
   const { server: asked } = entry;
-  const found = await withToken(parts, entry, (target, token) =>
-    probeHealth(parts.egress, target, token.reveal(), deadlines),
-  );
-  const durationMs = parts.clock.monotonicMs() - startedMs;
+  const look = parts.secondLook.begin(entry);
+  const own = { outcome: await askHealth(parts, entry), durationMs: parts.clock.monotonicMs() - startedMs };
   // What was found at an address that is not the server's any more says nothing of it.
-  if (!isAskedLike(entry.server, asked) || isAborted(found)) return null;
+  const isMoved = (): boolean => !isAskedLike(entry.server, asked);
+  if (isMoved() || isAborted(own.outcome)) {
+    look?.giveUp();
+    return null;
+  }
+  notice(parts, entry, own.outcome);
+  if (entry.gone) look?.giveUp();
+  const weighed = look === null || entry.gone ? own : await look.weigh(own);
+  if (isMoved()) return null;
+  // This worker ends before another one could say what it sees.
+  const isUnweighed = isAborted(weighed.outcome);
+  const { outcome: found, durationMs } = isUnweighed ? own : weighed;
   const outcome = unlessBlind(parts, entry, found);
   const result: CheckResult = { outcome, at, durationMs };
   count(parts, 'health', outcome.reason, { ok: outcome.kind === 'answered', at, durationMs });
-  if (entry.gone) {
-    // It happened, so it is history; what to believe of the server is for whoever has it now.
+  if (entry.gone || isUnweighed) {
+    // It happened, so it is history; what to believe of the server is for whoever has it next.
     parts.results.health(historyRow(entry, result), null);
     return null;
   }
@@ -83,6 +95,13 @@ export async function pollHealth(
   });
   return verdict.recheckAfterMs;
 }
+
+/** One health check over the network, with the server's own token, and nothing more. */
+export const askHealth = (
+  parts: Pick<PollParts, 'egress' | 'openToken'>,
+  entry: Entry,
+): Promise<CheckOutcome> =>
+  withToken(parts, entry, (target, token) => probeHealth(parts.egress, target, token.reveal(), deadlines));
 
 /** That it flaps comes first where it begins: whoever reads on knows what the change is worth. */
 const changesOf = ({ change, flapping }: Verdict, at: Date): HealthChange[] =>
@@ -117,20 +136,24 @@ export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: 
 }
 
 /**
- * What was found, unless the fault is ours: while we are blind, a server that does not answer was not checked.
- * Only who was well before tells anything of us; who answers shows that we see, whoever it is.
+ * What this worker found tells of its own sight. Only who was well before tells anything by not answering; who
+ * answers shows that we see, whoever it is.
  */
-function unlessBlind(parts: PollParts, entry: Entry, found: CheckOutcome): CheckOutcome {
+function notice(parts: PollParts, entry: Entry, found: CheckOutcome): void {
   const { sight, clock } = parts;
   const { state, id } = entry.server;
   const reached = found.kind === 'answered' || (found.kind === 'failed' && found.reached);
-  const failed = found.kind === 'failed' && !found.reached;
+  const failed = isUnanswered(found);
   const nowMs = clock.monotonicMs();
   const wasWell = !isDown(state) && (state.lastSeenAt !== null || state.reason === 'observer_fault');
   if (reached || (failed && wasWell)) sight.see({ id, site: entry.site, reached, atMs: nowMs });
-  if (!failed || isDown(state)) return found;
-  parts.onDoubt(entry);
-  if (sight.blindSinceMs(nowMs) === null) return found;
+  if (failed && !isDown(state)) parts.onDoubt(entry);
+}
+
+/** What was found, unless the fault is ours: while we are blind, a server that does not answer was not checked. */
+function unlessBlind({ sight, clock }: PollParts, entry: Entry, found: CheckOutcome): CheckOutcome {
+  if (found.kind !== 'failed' || !isUnanswered(found) || isDown(entry.server.state)) return found;
+  if (sight.blindSinceMs(clock.monotonicMs()) === null) return found;
   return {
     kind: 'not_checked',
     reason: 'observer_fault',
@@ -142,7 +165,7 @@ type NotChecked = Extract<CheckOutcome, { kind: 'not_checked' }>;
 
 /** Opens the token for this one request. Where that fails, nothing is sent anywhere. */
 async function withToken<T>(
-  parts: PollParts,
+  parts: Pick<PollParts, 'openToken'>,
   entry: Entry,
   ask: (target: Target, token: Secret) => Promise<T>,
 ): Promise<T | NotChecked> {

@@ -60,6 +60,7 @@ const Condition = Type.Object(
       {
         description:
           'polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. ' +
+          'polling_partial: a worker cannot reach servers that others reach. ' +
           'polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result.',
       },
     ),

@@ -18,6 +18,10 @@ type Options = {
   sight: Sight;
   /** Asks a server for its health, now. */
   ask(entry: Entry): void;
+  /** How many servers do not answer this worker, and do answer others. */
+  outOfReach(): number;
+  /** How this worker is called where it is told of. */
+  name: string;
 };
 
 /** Polls that start later than this, one of a hundred of a minute, are a condition of the installation. */
@@ -28,9 +32,13 @@ const blindDetail =
 const othersAsked = 4;
 const othersAskedEveryMs = 2_000;
 
-export function createSelfWatch({ clock, roster, sight, ask }: Options): SelfWatch {
+const partialDetail = (name: string, count: number): string =>
+  `Worker ${name} cannot reach ${count === 1 ? 'a server that answers' : `${count} servers that answer`} other workers: look at its network. They are judged by what the others find.`;
+
+export function createSelfWatch({ clock, roster, sight, ask, ...options }: Options): SelfWatch {
   let lateSince: Date | null = null;
   let blindSince: Date | null = null;
+  let partialSince: Date | null = null;
   let wasBlind = false;
   let othersAskedMs = Number.NEGATIVE_INFINITY;
 
@@ -41,9 +49,14 @@ export function createSelfWatch({ clock, roster, sight, ask }: Options): SelfWat
       lateSince = isLate ? (lateSince ?? clock.now()) : null;
       const isBlind = sight.blindSinceMs(clock.monotonicMs()) !== null;
       blindSince = isBlind ? (blindSince ?? clock.now()) : null;
+      const outOfReach = options.outOfReach();
+      partialSince = outOfReach > 0 ? (partialSince ?? clock.now()) : null;
       return {
         ...(lateSince === null ? {} : { polling_late: { since: lateSince, detail: lateDetail } }),
         ...(blindSince === null ? {} : { polling_blind: { since: blindSince, detail: blindDetail } }),
+        ...(partialSince === null
+          ? {}
+          : { polling_partial: { since: partialSince, detail: partialDetail(options.name, outOfReach) } }),
       };
     },
     onDoubt(doubted) {

@@ -1,6 +1,7 @@
-import { keyOf } from './ledger.ts';
+import type { HealthCheckRow } from '../../src/health/history.ts';
+import { isWitnessed, keyOf } from './ledger.ts';
 import { type Fault, slowestStatementMs } from './nemesis.ts';
-import type { Poll } from './network.ts';
+import type { Network, Poll } from './network.ts';
 import type { World } from './world.ts';
 
 /** What became of all that was heard: polls whose row is stored, and those that were lost within their bound. */
@@ -18,6 +19,7 @@ type Excuse = 'unsynced' | 'refused';
  * waited for: for the statement under way and for the one behind it.
  */
 const unsyncedMs = 2_000 + 100;
+const testifiedWithinMs = 15_000;
 const slowMs = 2 * slowestStatementMs + 1_000;
 
 /**
@@ -48,7 +50,8 @@ export function account(world: World, faults: readonly Fault[]): Accounts {
     const { kind, key, by, heardMs, found } = poll;
     // A collection of metrics that found nothing is no row.
     if (kind === 'metrics' && found !== 'well') continue;
-    if (heardMs === null) continue;
+    // A testimony is no row of its own; whoever asked for it stores what it says, or does not.
+    if (heardMs === null || poll.isTestimony) continue;
     heard[kind].set(key, [...(heard[kind].get(key) ?? []), found]);
     const what = `${kind} of ${poll.server.origin} that ${by.name} heard at ${heardMs} ms`;
     if (isStored(poll)) {
@@ -64,7 +67,7 @@ export function account(world: World, faults: readonly Fault[]): Accounts {
     }
   }
   for (const row of database.tables.checks.values()) {
-    const found = heard.health.get(keyOf(row));
+    const found = isWitnessed(row) ? testimonyOn(network, row) : heard.health.get(keyOf(row));
     const what = `a check of ${row.serverId} dated ${row.at.toISOString()} is stored as ${row.status}`;
     if (found === undefined) accounts.broken.push(`${what}, and nobody heard of it`);
     else if (!found.some(each => (each === 'well') === (row.status === 'healthy'))) {
@@ -80,4 +83,16 @@ export function account(world: World, faults: readonly Fault[]): Accounts {
     }
   }
   return accounts;
+}
+
+/** What others found of the server at the time of a check that one of them had to make. */
+function testimonyOn({ polls }: Network, row: HealthCheckRow): Poll['found'][] | undefined {
+  const own = polls.find(poll => poll.kind === 'health' && poll.key === keyOf(row));
+  if (own === undefined) return undefined;
+  return polls
+    .filter(
+      ({ isTestimony, server, askedMs }) =>
+        isTestimony && server === own.server && Math.abs(askedMs - own.askedMs) <= testifiedWithinMs,
+    )
+    .map(({ found }) => found);
 }

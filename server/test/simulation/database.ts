@@ -89,6 +89,10 @@ export function createDatabase(timeline: Timeline, random: Random): SimulatedDat
         insertMetrics: through(tables.insertMetrics),
         writeHealth: through(tables.writeHealth),
         writeMetrics: through(tables.writeMetrics),
+        askWitnesses: through(tables.askWitnesses),
+        takeQuestions: through(tables.takeQuestions),
+        answerQuestions: through(tables.answerQuestions),
+        collectAnswers: through(tables.collectAnswers),
       };
     },
     feedOf(process) {

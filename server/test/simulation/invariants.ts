@@ -1,6 +1,8 @@
 import { healthIntervalMs as intervalOf } from '../../src/health/breaker.ts';
 import type { Accounts } from './accounts.ts';
+import type { Fault } from './nemesis.ts';
 import { isWell, type Poll, wallMs } from './network.ts';
+import { unwitnessed } from './unwitnessed.ts';
 import { wrongVerdicts } from './verdicts.ts';
 import { healthIntervalMs, type World } from './world.ts';
 
@@ -10,12 +12,13 @@ const storedAfterMs = 5_000;
 export function broken(
   world: World,
   accounts: Accounts,
-  options: { storm: boolean; judgedMs: number },
+  options: { storm: boolean; judgedMs: number; faults: readonly Fault[] },
 ): string[] {
   return [
     ...accounts.broken,
     ...leftOnDisk(world),
     ...wrongVerdicts(world),
+    ...unwitnessed(world, options.faults),
     ...wrongConditions(world),
     ...(options.storm ? [] : late(world, options.judgedMs)),
   ];

@@ -1,3 +1,4 @@
+import type { HealthCheckRow } from '../../src/health/history.ts';
 import type { Spool, SpoolQueue } from '../../src/platform/spool.ts';
 import { healthChecks, metricsRows } from '../../src/polling/spooled.ts';
 import type { Kind } from './network.ts';
@@ -15,6 +16,10 @@ export type Ledger = {
 
 /** How a row of history is known. */
 export const keyOf = (row: { serverId: string; at: Date }): string => `${row.serverId} ${row.at.getTime()}`;
+
+/** Whether a row says what another worker found. */
+export const isWitnessed = ({ errorMessage }: HealthCheckRow): boolean =>
+  errorMessage?.includes('measured by another worker') ?? false;
 
 const codecs = {
   health_history: ['health', healthChecks],

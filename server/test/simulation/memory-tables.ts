@@ -7,8 +7,10 @@ import type { MetricsRow } from '../../src/metrics/store.ts';
 import type { ServerKey } from '../../src/polling/roster.ts';
 import { type Lease, leaseMs, type WorkerReport, type WorkerRow } from '../../src/polling/slots.ts';
 import { eventOf, type HealthWrite, type MetricsWrite, type PolledServer } from '../../src/polling/store.ts';
+import type { WitnessQuestion } from '../../src/polling/witness-store.ts';
 import { slotCount } from '../../src/servers/server.ts';
 import { keyOf } from './ledger.ts';
+import { createMemoryQuestions } from './memory-questions.ts';
 import { epochMs } from './process.ts';
 
 type Slot = { owner: WorkerId | null; epoch: number; expiresMs: number };
@@ -30,6 +32,7 @@ export function createMemoryTables(nowMs: () => number) {
   const events: StoredEvent[] = [];
   const leases = new Map<number, { owner: WorkerId; slot: number; sinceMs: number }>();
   const applied: AppliedWrite[] = [];
+  const questions = createMemoryQuestions(nowMs);
   let conditions: Conditions = {};
   let lastEpoch = 0;
 
@@ -79,6 +82,11 @@ export function createMemoryTables(nowMs: () => number) {
     leases,
     applied,
     conditions: (): Conditions => conditions,
+    ...questions,
+    askWitnesses(asker: WorkerId, asked: readonly WitnessQuestion[], patienceMs: number): void {
+      questions.askWitnesses(asker, asked, patienceMs);
+      append(installation, { type: 'witness.asked', subject: asker, data: { questions: asked.length } });
+    },
     addServer(server: PolledServer): void {
       servers.set(server.id, { ...server, epoch: 0, seq: 0 });
     },

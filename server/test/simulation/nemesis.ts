@@ -1,4 +1,5 @@
 import { conditions } from './network.ts';
+import { partitioned } from './partitions.ts';
 import type { Worker, World } from './world.ts';
 
 /** What befell the fleet, and until when it may be felt. */
@@ -142,6 +143,17 @@ const mischief: readonly Mischief[] = [
       end: () => (reaches.servers = true),
     });
     return { name: `${name} blind for ${durationMs} ms`, durationMs };
+  },
+  function partition(world) {
+    const worker = somebody(world);
+    if (worker === null) return null;
+    const durationMs = world.random.between(20_000, 4 * minuteMs);
+    const { heal, count } = world.network.partitions.cut(worker.process, world.network.servers);
+    world.timeline.after(durationMs, heal);
+    return {
+      name: `${worker.process.name} ${partitioned} from ${count} servers for ${durationMs} ms`,
+      durationMs,
+    };
   },
   function jump(world) {
     // Not by whole intervals: a check is known by its server and millisecond, and the same one may not come again.

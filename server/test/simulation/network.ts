@@ -3,6 +3,7 @@ import type { Egress, EgressFailure, EgressReply, EgressRequest } from '../../sr
 import { createEgressPolicy } from '../../src/platform/egress/policy.ts';
 import { metricsBody, wellBody } from '../fakes/managed-server.ts';
 import { keyOf } from './ledger.ts';
+import { createPartitions, type Partitions } from './partitions.ts';
 import type { Process } from './process.ts';
 import type { Random } from './random.ts';
 import type { Timeline } from './timeline.ts';
@@ -36,6 +37,10 @@ export type Poll = {
   found: 'well' | 'unusable' | 'nothing';
   /** It was the process that could not reach anybody. */
   wasBlind: boolean;
+  /** It was the route from that process to that server. */
+  wasCut: boolean;
+  /** Made for another worker, whose result it may become. */
+  readonly isTestimony: boolean;
 };
 
 /** When a poll began, by the clock on its process's wall. */
@@ -49,6 +54,8 @@ export type Network = {
   conditionOf(server: ManagedServer): ServerCondition;
   /** Whether it was well all the time from then to then. */
   wasWell(server: ManagedServer, fromMs: number, toMs: number): boolean;
+  /** Routes that lead nowhere. */
+  readonly partitions: Partitions;
   egressOf(process: Process): Egress;
 };
 
@@ -64,6 +71,7 @@ export function createNetwork(
   timeline: Timeline,
   random: Random,
   known: readonly { id: ServerId; origin: string }[],
+  isLookForAnother: (process: Process, id: ServerId) => boolean,
 ): Network {
   const servers: ManagedServer[] = known.map(({ id, origin }) => ({
     id,
@@ -71,6 +79,7 @@ export function createNetwork(
     history: [{ sinceMs: 0, condition: 'well' }],
     asked: [],
   }));
+  const partitions = createPartitions(timeline, random);
   const byOrigin = new Map(servers.map(server => [server.origin, server]));
   const polls: Poll[] = [];
   /** The last poll of each process, server and kind, with the paths it has asked. */
@@ -131,9 +140,11 @@ export function createNetwork(
       heardMs: null,
       found: 'nothing',
       wasBlind: false,
+      wasCut: false,
+      isTestimony: kind === 'health' && isLookForAnother(process, server.id),
     };
     polls.push(poll);
-    if (kind === 'health') server.asked.push({ atMs: nowMs, by: process.name });
+    if (kind === 'health' && !poll.isTestimony) server.asked.push({ atMs: nowMs, by: process.name });
     last.set(place, { poll, paths: [path] });
     return poll;
   }
@@ -143,9 +154,11 @@ export function createNetwork(
     const poll = pollOf(process, server, request.url.path);
     poll.heardMs = null;
     poll.wasBlind ||= !process.reaches.servers;
-    const result = process.reaches.servers
-      ? answer(server, poll.kind)
-      : failure(random.chance(0.5) ? 'unreachable' : 'timeout', random.between(1, connectTimeoutMs));
+    poll.wasCut ||= partitions.isCut(process, server.origin);
+    const result =
+      process.reaches.servers && !partitions.isCut(process, server.origin)
+        ? answer(server, poll.kind)
+        : failure(random.chance(0.5) ? 'unreachable' : 'timeout', random.between(1, connectTimeoutMs));
     return new Promise(resolve => {
       timeline.after(result.durationMs, () =>
         process.run(() => {
@@ -160,6 +173,7 @@ export function createNetwork(
   return {
     servers,
     polls,
+    partitions,
     conditionOf,
     change(server, condition) {
       server.history.push({ sinceMs: timeline.nowMs(), condition });

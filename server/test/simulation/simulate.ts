@@ -45,7 +45,7 @@ export async function simulate(seed: number, minutes = 40): Promise<Outcome> {
   const { stored, lost } = accounts;
   return {
     seed,
-    broken: [...broken(world, accounts, { storm, judgedMs: untilMs + 2 * healingMs }), ...wrong].map(
+    broken: [...broken(world, accounts, { storm, faults, judgedMs: untilMs + 2 * healingMs }), ...wrong].map(
       promise => `seed ${seed}: ${promise}`,
     ),
     faults,

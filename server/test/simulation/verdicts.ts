@@ -1,5 +1,6 @@
 import { type Basis, basisOf, type Cause, statusesOn, transitions } from '../../src/health/transitions.ts';
 import type { HealthChange, HealthWrite } from '../../src/polling/store.ts';
+import { isWitnessed } from './ledger.ts';
 import type { AppliedWrite } from './memory-tables.ts';
 import { type Poll, wallMs } from './network.ts';
 import type { World } from './world.ts';
@@ -93,6 +94,8 @@ function unjustified(
   const run = evidence.runBefore(write, cause);
   if (toBasis === 'down' && basis !== 'down') {
     if (run.length < failuresToDown) return [`${named} after ${run.length} failures`];
+    // Whether others could have looked: see unwitnessed().
+    if (run.some(poll => poll.wasCut)) return [];
     if (run.every(poll => poll.wasBlind)) return [`${named} by one that reached nobody`];
     if (evidence.wasWell(cause, run.at(-failuresToDown)!.askedMs)) return [`${named}, and was well`];
   }
@@ -125,7 +128,7 @@ function gather({ network, database, workers }: World): Evidence {
   const processes = new Map(workers.map(({ id, process }) => [id, process]));
   const byServer = new Map<string, Poll[]>();
   for (const poll of network.polls) {
-    if (poll.kind !== 'health' || poll.heardMs === null) continue;
+    if (poll.kind !== 'health' || poll.heardMs === null || poll.isTestimony) continue;
     const known = byServer.get(poll.server.id) ?? [];
     byServer.set(poll.server.id, known);
     known.push(poll);
@@ -134,8 +137,9 @@ function gather({ network, database, workers }: World): Evidence {
     processes.get(leases.get(epoch)?.owner ?? workers[0]!.id) ?? null;
 
   function judge({ key, found }: Poll): Cause {
-    const status = checks.get(key)?.status;
-    if (status === 'error') return 'not_checked';
+    const row = checks.get(key);
+    if (row?.status === 'error') return 'not_checked';
+    if (row !== undefined && isWitnessed(row)) return row.status === 'healthy' ? 'answered' : 'failed';
     return found === 'well' ? 'answered' : 'failed';
   }
 

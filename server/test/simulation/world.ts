@@ -82,6 +82,8 @@ export function createWorld(options: { seed: number; servers: number; workers: n
     timeline,
     random,
     ids.map((id, index) => ({ id, origin: origins[index]! })),
+    (process, id) =>
+      workers.some(worker => worker.process === process && database.tables.isLookFor(worker.id, id)),
   );
   const ledger = createLedger(() => timeline.nowMs());
   const machines = ['north', 'south'].map(name => createMachine(name, timeline, random));
