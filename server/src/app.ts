@@ -11,6 +11,7 @@ import type { Clock } from './platform/clock.ts';
 import { type Database, openDatabase } from './platform/db.ts';
 import { createEgress, type Egress } from './platform/egress/client.ts';
 import { createEgressPolicy } from './platform/egress/policy.ts';
+import { askReference, referencePolicy } from './platform/egress/reference.ts';
 import type { Lookup } from './platform/egress/resolver.ts';
 import { StartupError } from './platform/errors.ts';
 import { mountReference } from './platform/http/reference.ts';
@@ -26,6 +27,7 @@ import { claimSpoolDirectory, spoolFilesOf } from './platform/spool-directory.ts
 import { stepDown } from './platform/step-down.ts';
 import { createPollStore } from './polling/poll-store.ts';
 import { createPoller, type Poller } from './polling/poller.ts';
+import type { ReferenceProbe } from './polling/references.ts';
 import { resultQueues } from './polling/results.ts';
 import type { WorkerRow } from './polling/slots.ts';
 import { ensurePartitions } from './retention/maintain.ts';
@@ -151,6 +153,7 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
     poller = createPoller({
       ...context,
       ...settings,
+      references: referenceProbes(options, stops),
       store: createPollStore(db.system, clock),
       openToken: (sealed, origin) => openServerToken(context.keyring, sealed, origin),
       worker: workerOf(options),
@@ -183,6 +186,22 @@ function createOutboundCalls({ settings, clock, log, ...options }: AppOptions): 
     ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
     ...(options.maxConnections === undefined ? {} : { maxConnections: options.maxConnections }),
   });
+}
+
+/** A way out of their own: where references are, no server may be polled for that. */
+function referenceProbes({ settings, clock, log, lookup }: AppOptions, stops: Stops): ReferenceProbe[] {
+  const egress = createEgress({
+    policy: referencePolicy,
+    clock,
+    log,
+    keepAliveMs: 0,
+    ...(lookup === undefined ? {} : { lookup }),
+  });
+  stops.push(() => egress.close());
+  return settings.references.map(reference => ({
+    target: reference.target,
+    ask: () => askReference(egress, reference),
+  }));
 }
 
 async function openKeyring(db: Database, { masterKeys, log }: AppOptions): Promise<Keyring> {

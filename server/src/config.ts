@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { isAbsolute, resolve } from 'node:path';
 import { parseCidr } from './platform/egress/address.ts';
+import { parseReference, type Reference } from './platform/egress/reference.ts';
 import { StartupError } from './platform/errors.ts';
 import { defaultDataDir } from './platform/postgres/data-dir.ts';
 
@@ -18,6 +19,7 @@ export type Settings = {
   masterKeyFile: string | null;
   localAgent: boolean;
   egressAllow: readonly string[];
+  references: readonly Reference[];
   healthIntervalMs: number;
   metricsIntervalMs: number;
   spoolLimitBytes: number;
@@ -124,6 +126,13 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
       'CIDRs, comma separated, that may be polled although they are loopback or link-local, and over plain http.',
     parse: (text, refuse) => cidrs(text ?? '', refuse),
   },
+  references: {
+    variable: 'OPSFLEET_REFERENCES',
+    fallback: 'none',
+    meaning:
+      'http(s) addresses or `host:port`, comma separated, 10 at most, that answer whenever the network of the workers works. While none does, no server is called down.',
+    parse: (text, refuse) => references(text ?? '', refuse),
+  },
   healthIntervalMs: {
     variable: 'FLEET_HEALTH_INTERVAL',
     fallback: '30',
@@ -213,6 +222,17 @@ function cidrs(text: string, refuse: Refuse): string[] {
       refuse(`must be CIDRs like 10.0.0.0/8, and ${JSON.stringify(part)} is none`);
   }
   return parts.filter(Boolean);
+}
+
+const maxReferences = 10;
+
+function references(text: string, refuse: Refuse): Reference[] {
+  const parts = [...new Set(text.split(',').map(part => part.trim()))].filter(Boolean);
+  if (parts.length > maxReferences) refuse(`must name ${maxReferences} targets at most`);
+  return parts.map(part => {
+    const parsed = parseReference(part);
+    return parsed.ok ? parsed.reference : refuse(`${parsed.detail}; ${JSON.stringify(part)} is refused`);
+  });
 }
 
 function publicUrl(text: string, refuse: Refuse): string {

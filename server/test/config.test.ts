@@ -39,6 +39,7 @@ describe('reading settings', () => {
       masterKeyFile: null,
       localAgent: true,
       egressAllow: [],
+      references: [],
       healthIntervalMs: 30_000,
       metricsIntervalMs: 60_000,
       spoolLimitBytes: 1024 * 1024 * 1024,
@@ -69,6 +70,23 @@ describe('reading settings', () => {
     ]);
   });
 
+  it('takes references anywhere, by http or by a mere connection', () => {
+    const text = '127.0.0.1:22, [2001:db8::1]:53, http://gateway.internal/, https://example.com/up?x=1';
+    expect(
+      read({ OPSFLEET_REFERENCES: text }).references.map(({ target, url, isHttp }) => [
+        target,
+        isHttp,
+        url.hostname,
+        url.port,
+      ]),
+    ).toEqual([
+      ['127.0.0.1:22', false, '127.0.0.1', 22],
+      ['[2001:db8::1]:53', false, '2001:db8::1', 53],
+      ['http://gateway.internal/', true, 'gateway.internal', 80],
+      ['https://example.com/up?x=1', true, 'example.com', 443],
+    ]);
+  });
+
   it('takes the origin of a public address', () => {
     expect(read({ OPSFLEET_PUBLIC_URL: 'https://Fleet.example.com:443/' }).publicUrl).toBe(
       'https://fleet.example.com',
@@ -87,6 +105,16 @@ describe('reading settings', () => {
     ['OPSFLEET_LOCAL_AGENT', 'yes', 'must be one of true, false'],
     ['OPSFLEET_LOG_LEVEL', 'loud', 'must be one of trace, debug, info, warn, error, fatal'],
     ['OPSFLEET_EGRESS_ALLOW', '127.0.0.1', 'must be CIDRs like 10.0.0.0/8, and "127.0.0.1" is none'],
+    ['OPSFLEET_REFERENCES', 'gateway', 'must be a host and a port, like 192.0.2.1:53; "gateway" is refused'],
+    ['OPSFLEET_REFERENCES', '192.0.2.1:53,gateway:0', 'must not use port 0; "gateway:0" is refused'],
+    ['OPSFLEET_REFERENCES', '192.0.2.1:65536', 'must be a host and a port'],
+    ['OPSFLEET_REFERENCES', 'https://u:p@example.com', 'must not contain a user name or password'],
+    ['OPSFLEET_REFERENCES', 'ftp://example.com', 'must start with https:// and a host'],
+    [
+      'OPSFLEET_REFERENCES',
+      Array.from({ length: 11 }, (_, n) => `192.0.2.${n}:53`).join(),
+      'must name 10 targets at most',
+    ],
     ['OPSFLEET_PUBLIC_URL', 'https://example.com/fleet', 'must be an http(s) address without a path'],
     ['OPSFLEET_PUBLIC_URL', 'ftp://example.com', 'must be an http(s) address without a path'],
     ['OPSFLEET_ADMIN_TOKEN', 'x'.repeat(31), 'must be 32 to 512 characters long'],

@@ -39,6 +39,12 @@ export function createInstruments() {
       labelNames: ['because'] as const,
       registers,
     }),
+    referenceUp: new Gauge({
+      name: 'opsfleet_reference_up',
+      help: 'Whether a target of OPSFLEET_REFERENCES answered when it was last asked: when servers were in doubt.',
+      labelNames: ['target'] as const,
+      registers,
+    }),
     skipped: new Counter({
       name: 'opsfleet_polls_skipped_total',
       help: 'Polls not started because the previous one of the same server and kind was still running.',

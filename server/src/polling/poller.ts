@@ -11,16 +11,15 @@ import type { Spool } from '../platform/spool.ts';
 import { slotOf } from '../servers/server.ts';
 import { createEnrolment } from './enrolment.ts';
 import { createLeases } from './leases.ts';
+import { createOutlook } from './outlook.ts';
 import type { PollStore } from './poll-store.ts';
 import { type OpenToken, type PollParts, pollHealth, pollMetrics } from './polls.ts';
+import type { ReferenceProbe } from './references.ts';
 import { createResults } from './results.ts';
 import { createRoster, type ServerKey } from './roster.ts';
 import { createRosterWork } from './roster-work.ts';
 import { createScheduler } from './scheduler.ts';
-import { createSelfWatch } from './self-watch.ts';
-import { createSight, sightPolicy } from './sight.ts';
 import type { WorkerRow, WorkerStats } from './slots.ts';
-import { createWitnesses } from './witnesses.ts';
 
 export type Poller = {
   /** Takes slots and polls their servers until `stop`. Resolves when the servers of the first slots are loaded. */
@@ -39,6 +38,8 @@ export type PollerOptions = {
   instruments: Instruments;
   feed: Pick<EventFeed, 'subscribe' | 'announce'>;
   worker: WorkerRow;
+  /** What tells whether our own network works; none where nobody has named any. */
+  references: readonly ReferenceProbe[];
   /** Where results wait while the database is away. Null: in memory. */
   spool: Spool | null;
   healthIntervalMs: number;
@@ -83,26 +84,13 @@ export function createPoller(options: PollerOptions): Poller {
   let tasks: Promise<unknown>[] = [];
 
   const results = createResults({ store, clock, log, instruments, spool, onChanges: () => feed.announce() });
-  const sight = createSight(sightPolicy(options.healthIntervalMs));
-  const { id, name } = options.worker;
-  const witnesses = createWitnesses({ ...options, id, sight, hasOthers: () => leases.hasOthers() });
-  const selfWatch = createSelfWatch({
-    clock,
-    roster,
-    sight,
-    ask: entry => scheduler.request(entry, 'health', clock.now()),
-    outOfReach: witnesses.outOfReach,
-    name,
-  });
-  const parts: PollParts = {
+  const outlook = createOutlook({
     ...options,
-    results,
-    sight,
-    onDoubt: entry => selfWatch.onDoubt(entry),
-    secondLook: witnesses,
-    stats,
-    nextSeq: () => ++seq,
-  };
+    roster,
+    ask: entry => scheduler.request(entry, 'health', clock.now()),
+    hasOthers: () => leases.hasOthers(),
+  });
+  const parts: PollParts = { ...options, ...outlook, results, stats, nextSeq: () => ++seq };
   const scheduler = createScheduler({
     clock,
     instruments,
@@ -125,7 +113,7 @@ export function createPoller(options: PollerOptions): Poller {
   });
   const leases = createLeases({
     ...options,
-    report: () => ({ stats: current(), conditions: selfWatch.conditions(stats.latenessP99Seconds) }),
+    report: () => ({ stats: current(), conditions: outlook.conditions(stats.latenessP99Seconds) }),
     announce: () => feed.announce(),
     gained: gained => void work.load(enrolment.load(gained, stats.health.performed === 0)),
     lost: async slots => {
@@ -135,7 +123,13 @@ export function createPoller(options: PollerOptions): Poller {
     },
   });
 
-  const enrolment = createEnrolment({ ...options, roster, scheduler, sight, epochs: leases.held });
+  const enrolment = createEnrolment({
+    ...options,
+    roster,
+    scheduler,
+    sight: outlook.sight,
+    epochs: leases.held,
+  });
 
   function current(): WorkerStats {
     stats.servers = roster.size();
@@ -162,9 +156,9 @@ export function createPoller(options: PollerOptions): Poller {
     const changed = new Map<ServerId, ServerKey>();
     for (const event of events) {
       if (event.type === 'workers.changed') {
-        if (event.subject !== id) leases.wake();
+        if (event.subject !== options.worker.id) leases.wake();
       } else if (event.type === 'witness.asked') {
-        if (event.subject !== id) witnesses.onAsked();
+        if (event.subject !== options.worker.id) outlook.onAsked();
       } else if (event.type === 'server.check_requested' && leases.held().has(slotOf(event.subject))) {
         const { subject, at, data } = event;
         void work.queue(async () => request([subject], data.kinds, at));
@@ -267,7 +261,7 @@ export function createPoller(options: PollerOptions): Poller {
       await storeWhatIsLeft();
       await leases.start();
       const { signal } = ended;
-      tasks = [scheduler.run(signal), flushLoop(), leases.run(signal), witnesses.run(signal)];
+      tasks = [scheduler.run(signal), flushLoop(), leases.run(signal), outlook.run(signal)];
       await work.idle();
     },
     async stop() {

@@ -157,7 +157,7 @@ function unlessBlind({ sight, clock }: PollParts, entry: Entry, found: CheckOutc
   return {
     kind: 'not_checked',
     reason: 'observer_fault',
-    detail: `${found.detail}; many others that have nothing in common with it do not answer either`,
+    detail: `${found.detail}; we seem to be cut off ourselves`,
   };
 }
 

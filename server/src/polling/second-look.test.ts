@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { createFakeClock, type FakeClock } from '../../test/fakes/clock.ts';
 import type { CheckOutcome } from '../health/check.ts';
 import { uncheckedState } from '../health/evaluate.ts';
 import { createInstruments } from '../platform/instruments.ts';
@@ -20,10 +21,16 @@ let secondLook: SecondLook;
 /** What another worker finds; null: there is none. */
 let other: CheckOutcome | null;
 let asked: number;
+/** Resolves when it is known whether the reference targets answer. */
+let known: Promise<void>;
+/** Of when that has to be known. */
+let doubtedMs: number;
+let clock: FakeClock;
 let entry: Entry;
 
 beforeEach(() => {
-  [other, asked] = [answered, 0];
+  clock = createFakeClock(at);
+  [other, asked, known, doubtedMs] = [answered, 0, Promise.resolve(), 0];
   secondLook = createSecondLook({
     questions: {
       ask() {
@@ -32,6 +39,13 @@ beforeEach(() => {
         return other === null ? null : { finding: async () => finding, giveUp: () => undefined };
       },
     },
+    references: {
+      known(sinceMs) {
+        doubtedMs = sinceMs;
+        return known;
+      },
+    },
+    clock,
     instruments: createInstruments(),
   });
   // Nothing else of it is looked at.
@@ -91,6 +105,36 @@ describe('a server that another worker reaches and this one does not', () => {
     entry.gone = false;
     expect(secondLook.begin(entry)).toBeNull();
   });
+});
+
+it('wants to know what the reference targets say since the server first failed, whatever the wall clock does', async () => {
+  doubt(2);
+  await check(timeout);
+  expect(doubtedMs).toBe(clock.monotonicMs());
+  entry.server.state = { ...entry.server.state, suspectSince: at };
+  clock.stall(15_000);
+  await check(timeout);
+  expect(doubtedMs).toBe(clock.monotonicMs() - 15_000);
+  clock.setWall(new Date(at.getTime() - 3_600_000));
+  await check(timeout);
+  expect(doubtedMs).toBe(clock.monotonicMs());
+});
+
+it('waits for what the reference targets say, also where there is no other worker', async () => {
+  doubt(2);
+  other = null;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  known = promise;
+  const order: string[] = [];
+  const checked = (async () => {
+    await check(timeout);
+    order.push('judged');
+  })();
+  await check(answered);
+  order.push('known');
+  resolve();
+  await checked;
+  expect(order).toEqual(['known', 'judged']);
 });
 
 it('asks nobody about a server that is not in doubt, and remembers none that answers nobody', async () => {

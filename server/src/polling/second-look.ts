@@ -1,5 +1,8 @@
+import type { HealthState } from '../health/evaluate.ts';
+import type { Clock } from '../platform/clock.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Questions } from './questions.ts';
+import type { References } from './references.ts';
 import type { Entry } from './roster.ts';
 import { type Finding, isUnanswered, needsWitness, weigh } from './witness.ts';
 
@@ -12,7 +15,7 @@ export type SecondLook = {
 };
 
 export type Look = {
-  /** What counts, given what this worker found: waits for the other one where that was no answer. */
+  /** What counts, given what this worker found: waits for the other one and for the references where that was no answer. */
   weigh(own: Finding): Promise<Finding>;
   /** The check says nothing of the server. */
   giveUp(): void;
@@ -21,8 +24,16 @@ export type Look = {
 /** Once may be a server that restarted between two checks. */
 const timesToTell = 2;
 
+/** When the first of the failures came that may bring the server down, on the monotonic clock; else now. */
+function doubtedSinceMs(clock: Clock, { suspectSince }: HealthState): number {
+  const agoMs = suspectSince === null ? 0 : clock.now().getTime() - suspectSince.getTime();
+  return clock.monotonicMs() - Math.max(0, agoMs);
+}
+
 export function createSecondLook(options: {
   questions: Pick<Questions, 'ask'>;
+  references: Pick<References, 'known'>;
+  clock: Clock;
   instruments: Pick<Instruments, 'witnessed'>;
 }): SecondLook {
   /**
@@ -37,9 +48,16 @@ export function createSecondLook(options: {
       const question = options.questions.ask(entry.server);
       return {
         async weigh(own) {
-          const isNeeded = question !== null && isUnanswered(own.outcome);
+          const isNeeded = isUnanswered(own.outcome);
           if (!isNeeded) question?.giveUp();
-          const { finding, because } = weigh(own, isNeeded ? await question.finding() : null);
+          // Whether we see at all must be known too by the time of the verdict.
+          const [other] = isNeeded
+            ? await Promise.all([
+                question?.finding(),
+                options.references.known(doubtedSinceMs(options.clock, entry.server.state)),
+              ])
+            : [undefined];
+          const { finding, because } = weigh(own, other ?? null);
           options.instruments.witnessed.inc({ because });
           if (because === 'contradicted') contradicted.set(entry, (contradicted.get(entry) ?? 0) + 1);
           else if (because === 'own_answer') contradicted.delete(entry);

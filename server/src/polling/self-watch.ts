@@ -1,6 +1,7 @@
 import type { Conditions } from '../conditions/condition.ts';
 import { isSuspect, withoutDoubt } from '../health/evaluate.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { References } from './references.ts';
 import type { Entry, Roster } from './roster.ts';
 import type { Sight } from './sight.ts';
 
@@ -10,12 +11,16 @@ export type SelfWatch = {
   conditions(latenessP99Seconds: number): Conditions;
   /** A server that was well does not answer: sees to it that others are asked before it is judged. */
   onDoubt(entry: Entry): void;
+  /** It has turned out that we see nothing: failures counted before that are taken back, they were ours. */
+  onBlind(): void;
 };
 
 type Options = {
   clock: Clock;
   roster: Pick<Roster, 'all'>;
+  /** Includes what the references say. */
   sight: Sight;
+  references: Pick<References, 'blindSinceMs' | 'doubt'>;
   /** Asks a server for its health, now. */
   ask(entry: Entry): void;
   /** How many servers do not answer this worker, and do answer others. */
@@ -29,18 +34,24 @@ const lateAfterSeconds = 2;
 const lateDetail = `1 of 100 polls starts more than ${lateAfterSeconds} s late: the workers have more to do than they can.`;
 const blindDetail =
   'Many servers that have nothing in common seem to have failed at once: our own network has. Nobody is called down for it.';
+const cutOffDetail =
+  'None of the targets in OPSFLEET_REFERENCES answers: our own network seems to have failed, or they have. Nobody is called down for it.';
 const othersAsked = 4;
 const othersAskedEveryMs = 2_000;
 
 const partialDetail = (name: string, count: number): string =>
   `Worker ${name} cannot reach ${count === 1 ? 'a server that answers' : `${count} servers that answer`} other workers: look at its network. They are judged by what the others find.`;
 
-export function createSelfWatch({ clock, roster, sight, ask, ...options }: Options): SelfWatch {
+export function createSelfWatch({ clock, roster, sight, references, ask, ...options }: Options): SelfWatch {
   let lateSince: Date | null = null;
   let blindSince: Date | null = null;
   let partialSince: Date | null = null;
   let wasBlind = false;
   let othersAskedMs = Number.NEGATIVE_INFINITY;
+
+  function onBlind(): void {
+    for (const entry of roster.all()) entry.server.state = withoutDoubt(entry.server.state);
+  }
 
   return {
     conditions(latenessP99Seconds) {
@@ -49,23 +60,23 @@ export function createSelfWatch({ clock, roster, sight, ask, ...options }: Optio
       lateSince = isLate ? (lateSince ?? clock.now()) : null;
       const isBlind = sight.blindSinceMs(clock.monotonicMs()) !== null;
       blindSince = isBlind ? (blindSince ?? clock.now()) : null;
+      const detail = references.blindSinceMs() === null ? blindDetail : cutOffDetail;
       const outOfReach = options.outOfReach();
       partialSince = outOfReach > 0 ? (partialSince ?? clock.now()) : null;
       return {
         ...(lateSince === null ? {} : { polling_late: { since: lateSince, detail: lateDetail } }),
-        ...(blindSince === null ? {} : { polling_blind: { since: blindSince, detail: blindDetail } }),
+        ...(blindSince === null ? {} : { polling_blind: { since: blindSince, detail } }),
         ...(partialSince === null
           ? {}
           : { polling_partial: { since: partialSince, detail: partialDetail(options.name, outOfReach) } }),
       };
     },
+    onBlind,
     onDoubt(doubted) {
+      references.doubt();
       const nowMs = clock.monotonicMs();
       const isBlind = sight.blindSinceMs(nowMs) !== null;
-      // Failures counted before we knew are taken back: they were ours.
-      if (isBlind && !wasBlind) {
-        for (const entry of roster.all()) entry.server.state = withoutDoubt(entry.server.state);
-      }
+      if (isBlind && !wasBlind) onBlind();
       wasBlind = isBlind;
       // In a large fleet somebody has just answered. In a small one it takes a while until others are asked by
       // themselves, and by then a server may have failed three times.

@@ -189,6 +189,7 @@ export function createNetwork(
       policy: createEgressPolicy({ purpose: 'poll', allow: ['0.0.0.0/0'] }),
       get: request => get(process, request),
       check: async () => null,
+      connect: async () => null,
       stats: () => {
         throw new Error('the simulation counts nothing');
       },

@@ -191,6 +191,7 @@ export function createWorld(options: { seed: number; servers: number; workers: n
         startedAt: new Date(epochMs + timeline.nowMs()),
       },
       spool: ledger.watch(spool, process),
+      references: [],
       healthIntervalMs,
       metricsIntervalMs,
     });

@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
-import { checkedAddresses } from './connector.ts';
+import { checkedAddresses, openSocket } from './connector.ts';
 import { type Ask, type EgressFailure, type EgressReply, Exchange, type ExchangeParts } from './exchange.ts';
-import { faultOf } from './fault.ts';
+import { EgressFault, faultOf } from './fault.ts';
 import { createGate } from './gate.ts';
 import type { EgressPolicy } from './policy.ts';
 import { createPool } from './pool.ts';
@@ -59,6 +59,8 @@ export type Egress = {
   get(request: EgressRequest): Promise<EgressReply | EgressFailure>;
   /** Resolves the name and judges every address of it, without connecting. Null where it may be called. */
   check(url: TargetUrl): Promise<EgressFailure | null>;
+  /** Opens a TCP connection and closes it; sends nothing. Null where that worked. */
+  connect(url: TargetUrl, timeoutMs: number): Promise<EgressFailure | null>;
   stats(): EgressStats;
   /** Drops the kept connections of an origin, e.g. when its server is deleted. */
   forget(origin: string): void;
@@ -99,6 +101,7 @@ export function createEgress({ policy, clock, keepAliveMs, log, ...options }: Eg
   let inFlight = 0;
   let staleRetries = 0;
   let closed = false;
+  const ending = new AbortController();
 
   const parts: ExchangeParts = {
     clock,
@@ -130,6 +133,18 @@ export function createEgress({ policy, clock, keepAliveMs, log, ...options }: Eg
         return { ok: false, reason, detail: message, durationMs: clock.monotonicMs() - startedMs };
       }
     },
+    async connect(url, connectTimeoutMs) {
+      const startedMs = clock.monotonicMs();
+      const plan = { url, trust: null, connectTimeoutMs, signal: ending.signal, ...nobody };
+      try {
+        const socket = await openSocket(pool.parts, plan);
+        socket.destroy();
+        return null;
+      } catch (error) {
+        const { reason, message } = faultOf(error, 'tcp');
+        return { ok: false, reason, detail: message, durationMs: clock.monotonicMs() - startedMs };
+      }
+    },
     stats: () => ({
       openSockets: pool.openSockets,
       idleConnections: pool.idle,
@@ -146,6 +161,7 @@ export function createEgress({ policy, clock, keepAliveMs, log, ...options }: Eg
     forget: pool.forget,
     close() {
       closed = true;
+      ending.abort(new EgressFault('aborted', 'the request was cancelled'));
       return pool.close();
     },
   };
@@ -159,6 +175,12 @@ const aborted: EgressFailure = {
 };
 
 const noHeaders = {};
+
+/** Hears nothing of a connection. */
+const nobody = {
+  events: { onBytes: () => undefined, onLost: () => undefined },
+  onStage: () => undefined,
+};
 
 function askOf(request: EgressRequest): Ask {
   const { url } = request;

@@ -65,7 +65,15 @@ export function parseTargetUrl(text: string, policy: EgressPolicy): TargetUrlRes
   if (text.includes('#')) return refuse('fragment', 'must not contain a fragment (#)');
   const url = URL.parse(text);
   if (url === null) return refuse('malformed', 'must be an address like https://server.example.com:8443');
-  return judge(url, policy);
+  return judge(url, policy, foreignPorts);
+}
+
+/** Parses and judges `host:port`, of what is connected to and never spoken to: any port will do. */
+export function parseHostPort(text: string, policy: EgressPolicy): TargetUrlResult {
+  const url =
+    text.length <= maxUrlLength && /^[^\s/?#@\\]+:\d{1,5}$/.test(text) ? URL.parse(`http://${text}`) : null;
+  if (url === null) return refuse('malformed', 'must be a host and a port, like 192.0.2.1:53');
+  return judge(url, policy, new Set());
 }
 
 /** The same target with a path appended to its own: `https://h/ops?x=1` and `/health` give `/ops/health?x=1`. */
@@ -77,10 +85,10 @@ export function withPath(url: TargetUrl, path: `/${string}`): TargetUrl {
   return { ...url, path: joined, href: `${url.origin}${joined}` };
 }
 
-function judge(url: URL, policy: EgressPolicy): TargetUrlResult {
+function judge(url: URL, policy: EgressPolicy, refusedPorts: ReadonlySet<number>): TargetUrlResult {
   const plain = url.protocol === 'http:';
   const port = url.port === '' ? (plain ? 80 : 443) : Number(url.port);
-  if (port === 0 || foreignPorts.has(port)) return refuse('port', `must not use port ${port}`);
+  if (port === 0 || refusedPorts.has(port)) return refuse('port', `must not use port ${port}`);
   const hostname = url.hostname.replace(/^\[|\]$/g, '');
   const address = isIP(hostname) === 0 ? null : hostname;
   if (address === null && !isHostname(hostname)) {
