@@ -537,8 +537,8 @@ export interface components {
         };
         /** Condition */
         Condition: {
-            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_partial: a worker cannot reach servers that others reach. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. */
-            condition: "polling_late" | "polling_blind" | "polling_partial" | "polling_absent";
+            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_partial: a worker cannot reach servers that others reach. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. storing_refused: the database refuses a statement of ours; polling goes on, and results wait. */
+            condition: "polling_late" | "polling_blind" | "polling_partial" | "polling_absent" | "storing_refused";
             /** Format: date-time */
             since: string;
             detail: string;

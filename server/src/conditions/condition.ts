@@ -1,5 +1,11 @@
 /** What can be wrong with the installation itself, as opposed to a server that it watches. */
-export const conditionNames = ['polling_late', 'polling_blind', 'polling_partial', 'polling_absent'] as const;
+export const conditionNames = [
+  'polling_late',
+  'polling_blind',
+  'polling_partial',
+  'polling_absent',
+  'storing_refused',
+] as const;
 export type ConditionName = (typeof conditionNames)[number];
 
 /** Those that workers see. That there is no worker, somebody else has to say. */

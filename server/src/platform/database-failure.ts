@@ -34,6 +34,15 @@ export function isFaultOfValues(error: unknown): boolean {
   return state === null ? !isPassingFailure(error) : /^(22|23|54)/.test(state);
 }
 
+/**
+ * Whether the statement is at fault: a table, column or right that it needs is missing. The schema is checked at
+ * every start, so this is a bug of ours, or another version that is at work on the database. It does not pass by
+ * itself, but whoever mends it expects that nothing was lost.
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html: feature not supported (also a plan whose
+ * columns have changed), syntax error or access rule violation.
+ */
+export const isFaultOfStatement = (error: unknown): boolean => /^(0A|42)/.test(sqlState(error) ?? '');
+
 /** Whether the connection is of no use any more. */
 export function isConnectionFailure(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return /^(08|57P0[1-5]$|25006$)/.test(error.code ?? '');

@@ -98,7 +98,7 @@ export function createLeases(options: LeasesOptions): Leases {
         early = new AbortController();
         if (signal.aborted) return;
         await beat().catch(error => {
-          log.warn({ err: error }, 'no heartbeat: the database is away; polling goes on');
+          log.warn({ err: error }, 'no heartbeat: the database does not take it; polling goes on');
         });
       }
     },

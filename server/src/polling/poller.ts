@@ -4,6 +4,7 @@ import type { EventFeed } from '../events/feed.ts';
 import { healthIntervalMs } from '../health/breaker.ts';
 import type { JobId, ServerId } from '../ids.ts';
 import type { Clock } from '../platform/clock.ts';
+import { isFaultOfStatement } from '../platform/database-failure.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
@@ -15,11 +16,12 @@ import { createOutlook } from './outlook.ts';
 import type { PollStore } from './poll-store.ts';
 import { type OpenToken, type PollParts, pollHealth, pollMetrics } from './polls.ts';
 import type { ReferenceProbe } from './references.ts';
+import { createRefusal } from './refusal.ts';
 import { createResults } from './results.ts';
 import { createRoster, type ServerKey } from './roster.ts';
 import { createRosterWork } from './roster-work.ts';
 import { createScheduler } from './scheduler.ts';
-import type { WorkerRow, WorkerStats } from './slots.ts';
+import type { WorkerReport, WorkerRow, WorkerStats } from './slots.ts';
 
 export type Poller = {
   /** Takes slots and polls their servers until `stop`. Resolves when the servers of the first slots are loaded. */
@@ -84,6 +86,7 @@ export function createPoller(options: PollerOptions): Poller {
   let tasks: Promise<unknown>[] = [];
 
   const results = createResults({ store, clock, log, instruments, spool, onChanges: () => feed.announce() });
+  const refusal = createRefusal(clock);
   const outlook = createOutlook({
     ...options,
     roster,
@@ -113,7 +116,7 @@ export function createPoller(options: PollerOptions): Poller {
   });
   const leases = createLeases({
     ...options,
-    report: () => ({ stats: current(), conditions: outlook.conditions(stats.latenessP99Seconds) }),
+    report,
     announce: () => feed.announce(),
     gained: gained => void work.load(enrolment.load(gained, stats.health.performed === 0)),
     lost: async slots => {
@@ -130,6 +133,11 @@ export function createPoller(options: PollerOptions): Poller {
     sight: outlook.sight,
     epochs: leases.held,
   });
+
+  function report(): WorkerReport {
+    const { latenessP99Seconds } = current();
+    return { stats, conditions: { ...outlook.conditions(latenessP99Seconds), ...refusal.conditions() } };
+  }
 
   function current(): WorkerStats {
     stats.servers = roster.size();
@@ -208,8 +216,12 @@ export function createPoller(options: PollerOptions): Poller {
   async function flush(): Promise<boolean> {
     const done = new AbortController();
     const flushed = results.flush().then(
-      () => true,
+      () => {
+        refusal.tried(null);
+        return true;
+      },
       (error: unknown) => {
+        refusal.tried(error);
         const { records } = spooled();
         log.warn(
           { err: error, inMemory: results.waiting(), onDisk: records },
@@ -247,6 +259,11 @@ export function createPoller(options: PollerOptions): Poller {
       try {
         return await results.flushStates();
       } catch (error) {
+        if (isFaultOfStatement(error)) {
+          // It may take days until somebody mends that. Their history is stored then.
+          log.error({ err: error }, 'states of before cannot be stored, and are given up; polling starts');
+          return;
+        }
         log.warn({ err: error }, 'states of before cannot be stored; trying again before polling starts');
         await clock.sleep(flushIntervalMs, ended.signal);
       }

@@ -61,7 +61,8 @@ const Condition = Type.Object(
         description:
           'polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. ' +
           'polling_partial: a worker cannot reach servers that others reach. ' +
-          'polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result.',
+          'polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. ' +
+          'storing_refused: the database refuses a statement of ours; polling goes on, and results wait.',
       },
     ),
     since: Type.String({ format: 'date-time' }),

@@ -32,7 +32,7 @@ export function createMemoryQuestions(nowMs: () => number) {
           asker,
           deadlineMs,
           witness: null,
-         
+
           finding: null,
         });
       }
