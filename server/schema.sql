@@ -190,7 +190,7 @@ CREATE TABLE managed_servers (
   CONSTRAINT managed_servers_metadata_check CHECK (jsonb_typeof(metadata) = 'object'::text),
   CONSTRAINT managed_servers_metrics_interval_check CHECK (metrics_interval_seconds >= 5 AND metrics_interval_seconds <= 86400),
   CONSTRAINT managed_servers_name_check CHECK (name::text <> ''::text),
-  CONSTRAINT managed_servers_slot_check CHECK (slot >= 0 AND slot <= 255),
+  CONSTRAINT managed_servers_slot_check CHECK (slot >= 0),
   CONSTRAINT managed_servers_status_check CHECK (status::text = ANY (ARRAY['active'::character varying, 'inactive'::character varying, 'maintenance'::character varying]::text[])),
   CONSTRAINT managed_servers_tags_check CHECK (jsonb_typeof(tags) = 'array'::text),
   CONSTRAINT managed_servers_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations(id) ON DELETE CASCADE
@@ -224,8 +224,10 @@ CREATE TABLE poll_slots (
   owner uuid,
   epoch bigint NOT NULL DEFAULT 0,
   expires_at timestamp with time zone,
+  instance text,
   CONSTRAINT poll_slots_pkey PRIMARY KEY (slot),
-  CONSTRAINT poll_slots_slot_check CHECK (slot >= 0 AND slot <= 255)
+  CONSTRAINT poll_slots_instance_key UNIQUE (instance),
+  CONSTRAINT poll_slots_slot_check CHECK (slot >= 0 AND (slot < 256) = (instance IS NULL))
 );
 
 CREATE TABLE schema_migrations (

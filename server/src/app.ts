@@ -29,7 +29,7 @@ import { createPollStore } from './polling/poll-store.ts';
 import { createPoller, type Poller } from './polling/poller.ts';
 import type { ReferenceProbe } from './polling/references.ts';
 import { resultQueues } from './polling/results.ts';
-import type { WorkerRow } from './polling/slots.ts';
+import { ensurePinnedSlot, type WorkerRow } from './polling/slots.ts';
 import { ensurePartitions } from './retention/maintain.ts';
 import { partitionedTables } from './retention/partitions.ts';
 import { routes } from './routes.ts';
@@ -47,6 +47,8 @@ export type AppOptions = {
   /** Names this installation of the program while nobody else can bear the name; null where that is unknown. */
   instance: string | null;
   workerName: string;
+  /** The installation for which this process alone polls what is pinned to it; null: none. */
+  pin: string | null;
   /** Listeners of our own that may be polled although they are on loopback. */
   egressExceptions?: readonly { address: string; port: number }[];
   lookup?: Lookup;
@@ -150,6 +152,7 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
   // Before the poller: a port that is taken should stop a start that has not touched any server.
   const http = settings.role === 'worker' ? null : await listen(context, secure);
   if (settings.role !== 'api') {
+    if (options.pin !== null) await ensurePinnedSlot(db.system, options.pin);
     poller = createPoller({
       ...context,
       ...settings,
@@ -157,6 +160,7 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
       store: createPollStore(db.system, clock),
       openToken: (sealed, origin) => openServerToken(context.keyring, sealed, origin),
       worker: workerOf(options),
+      pin: options.pin,
       spool: await openWorkerSpool(options, stops),
     });
     await poller.start();

@@ -101,11 +101,13 @@ describe('enrolling it', () => {
     const organizationId = await test.organization('default');
     const admin = await test.as('admin');
     const agent = { ...(await start()), stop: async () => undefined };
-    const name = await enrolLocalAgent(context, organizationId, agent);
-    expect(await enrolLocalAgent(context, organizationId, agent)).toBe(name);
+    const enrol = (changes: Partial<LocalAgent> = {}) =>
+      enrolLocalAgent(context, organizationId, { agent: { ...agent, ...changes }, pin: 'this-installation' });
+    const name = await enrol();
+    expect(await enrol()).toBe(name);
     const list = async () => (await admin.get('/api/v1/fleet/servers')).body.servers;
     expect(await list()).toHaveLength(1);
-    await enrolLocalAgent(context, organizationId, { ...agent, url: 'http://127.0.0.1:4711', port: 4711 });
+    await enrol({ url: 'http://127.0.0.1:4711', port: 4711 });
     expect(await list()).toMatchObject([{ name, api_url: 'http://127.0.0.1:4711' }]);
   });
 
@@ -121,7 +123,22 @@ describe('enrolling it', () => {
       api_token: 't',
     };
     expect((await admin.post('/api/v1/fleet/servers', taken)).status).toBe(201);
-    const name = await enrolLocalAgent(context, await test.organization('elsewhere'), agent);
+    const name = await enrolLocalAgent(context, await test.organization('elsewhere'), {
+      agent,
+      pin: 'another',
+    });
     expect(name).toBe(`${hostname()} (opsfleet)`);
+  });
+
+  it('makes each installation that runs an agent on one machine a server of its own', async () => {
+    const { context } = test.app;
+    const organizationId = await test.organization('shared');
+    const names: string[] = [];
+    for (const [index, pin] of ['1st-installation', '2nd-installation', '3rd-installation'].entries()) {
+      const agent = { url: `http://127.0.0.1:${4800 + index}`, token: 'agent-token' };
+      names.push(await enrolLocalAgent(context, organizationId, { agent, pin }));
+    }
+    const { hostname } = await import('node:os');
+    expect(names).toEqual([hostname(), `${hostname()} (opsfleet)`, `${hostname()} (opsfleet 3rd-inst)`]);
   });
 });

@@ -6,10 +6,11 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Context } from './context.ts';
 import type { OrganizationId } from './ids.ts';
-import { AppError } from './platform/errors.ts';
+import { violatedConstraint } from './platform/database-failure.ts';
 import { createPrivateFile, readPrivateFile, replacePrivateFile } from './platform/private-file.ts';
+import { ensurePinnedSlot } from './polling/slots.ts';
 import { changeServer, registerServer } from './servers/register.ts';
-import { findServerByTag } from './servers/store.ts';
+import { findPinnedServer } from './servers/store.ts';
 import { mintCredential } from './tokens/token.ts';
 
 export type LocalAgent = {
@@ -151,38 +152,50 @@ async function end(child: ChildProcess, clock: Context['clock']): Promise<void> 
 /** Marks the server that this machine is, whatever it is called. */
 const tag = 'opsfleet:local';
 
-/** Makes this machine a server of the organization, or corrects the one it is already. Returns its name. */
+/**
+ * Makes this machine a server of the organization, or corrects the one it is already. It is pinned to the
+ * installation that runs the agent: no other process could reach the agent, or may. Returns its name.
+ */
 export async function enrolLocalAgent(
   context: Context,
   organizationId: OrganizationId,
-  agent: LocalAgent,
+  { agent, pin }: { agent: Pick<LocalAgent, 'url' | 'token'>; pin: string },
 ): Promise<string> {
   const db = context.db.tenant(organizationId);
-  const known = await findServerByTag(db, tag);
+  const slot = await ensurePinnedSlot(context.db.system, pin);
+  const known = await findPinnedServer(db, { slot, tag });
   if (known !== null) {
-    if (known.apiUrl !== agent.url) {
-      const update = { api_url: agent.url, api_token: agent.token };
-      await changeServer(context, db, { id: known.id, update });
+    const hasMoved = known.apiUrl !== agent.url;
+    if (hasMoved || known.slot !== slot) {
+      const update = hasMoved ? { api_url: agent.url, api_token: agent.token } : {};
+      await changeServer(context, db, { id: known.id, update, slot });
     }
     return known.name;
   }
   const name = hostname();
   const registration = {
-    name,
     hostname: name,
     api_url: agent.url,
     api_token: agent.token,
     description: 'This machine, where opsfleet runs.',
     tags: [tag],
   };
+  const names = [name, `${name} (opsfleet)`, `${name} (opsfleet ${pin.slice(0, 8)})`] as const;
+  return underFreeName(names, free => registerServer(context, db, { ...registration, name: free }, { slot }));
+}
+
+/** Registers under the first of the names that nobody else has, and returns it. */
+async function underFreeName(
+  [name, ...others]: readonly [string, ...string[]],
+  register: (name: string) => Promise<unknown>,
+): Promise<string> {
   try {
-    await registerServer(context, db, registration);
+    await register(name);
     return name;
   } catch (error) {
-    // Somebody else has the name already.
-    if (error instanceof AppError && error.code !== 'conflict') throw error;
-    const other = `${name} (opsfleet)`;
-    await registerServer(context, db, { ...registration, name: other });
-    return other;
+    const [next, ...rest] = others;
+    const isTaken = violatedConstraint(error) === 'managed_servers_organization_id_name_key';
+    if (!isTaken || next === undefined) throw error;
+    return underFreeName([next, ...rest], register);
   }
 }

@@ -15,6 +15,7 @@ import { openDataDir } from './platform/postgres/data-dir.ts';
 import { startEmbeddedPostgres } from './platform/postgres/embedded.ts';
 import { acquireInstanceLock } from './platform/postgres/instance-lock.ts';
 import { createPrivateFile, readPrivateFile } from './platform/private-file.ts';
+import { acquireProcessLock } from './platform/process-lock.ts';
 import { version } from './version.ts';
 
 const clock = systemClock;
@@ -61,6 +62,7 @@ async function main(): Promise<void> {
     log,
     instance: database.instance,
     workerName: `${hostname()}:${process.pid}`,
+    pin: agent?.pin ?? null,
     ...(descriptors === null ? {} : { maxConnections: Math.floor(descriptors * 0.8) }),
     egressExceptions: agent === null ? [] : [{ address: agent.address, port: agent.port }],
   });
@@ -126,18 +128,25 @@ async function instanceId(dataDir: string): Promise<string> {
   return createHash('sha256').update(`${id} ${dataDir}`).digest('hex').slice(0, 32);
 }
 
-async function maybeLocalAgent(settings: Settings, log: Log): Promise<LocalAgent | null> {
+/** The agent of this machine, and the installation to which it is pinned. */
+type PinnedAgent = LocalAgent & { pin: string };
+
+async function maybeLocalAgent({ dataDir, ...settings }: Settings, log: Log): Promise<PinnedAgent | null> {
   if (!settings.localAgent || settings.role !== 'all') return null;
-  const agent = await startLocalAgent({ dataDir: settings.dataDir, clock, log });
+  if (acquireProcessLock(join(dataDir, 'agent.lock')) === null) {
+    log.warn({ dataDir }, 'another opsfleet with this data directory watches this machine already');
+    return null;
+  }
+  const agent = await startLocalAgent({ dataDir, clock, log });
   started.push({ name: 'agent', stop: () => agent.stop() });
-  return agent;
+  return { ...agent, pin: await instanceId(dataDir) };
 }
 
 async function announce(
   app: App,
   settings: Settings,
   database: string,
-  agent: LocalAgent | null,
+  agent: PinnedAgent | null,
 ): Promise<void> {
   say(`opsfleet ${version}`);
   if (app.url === null) {
@@ -145,7 +154,8 @@ async function announce(
     return;
   }
   const { organizationId, token } = await bootstrap(app.context);
-  const name = agent === null ? null : await enrolLocalAgent(app.context, organizationId, agent);
+  const name =
+    agent === null ? null : await enrolLocalAgent(app.context, organizationId, { agent, pin: agent.pin });
   const link = await createSignInLink(app.context, organizationId);
   const url = settings.publicUrl ?? app.url;
   say(`  dashboard  ${url}/sign-in#link=${link}`);

@@ -51,7 +51,9 @@ export type TestApp = {
 
 export type TestAppOptions = {
   settings?: Partial<Settings>;
-  app?: Partial<Pick<AppOptions, 'clock' | 'lookup' | 'egressExceptions' | 'instance' | 'maxConnections'>>;
+  app?: Partial<
+    Pick<AppOptions, 'clock' | 'lookup' | 'egressExceptions' | 'instance' | 'pin' | 'maxConnections'>
+  >;
   /** To start a second process on the same database, as after a restart. */
   database?: TestDatabase;
   /** Where a process that is not one of these is to read the same secrets. */
@@ -82,6 +84,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     log: createLog({ level: settings.logLevel, destination: { write: line => void lines.push(line) } }),
     instance: null,
     workerName: 'test',
+    pin: null,
     ...options.app,
   });
   const url = app.url ?? '';

@@ -88,18 +88,6 @@ it("judges by the server's own interval what fell into the gap", async () => {
   expect(await firstCheckInMs(6_000, every(5))).toBe(0);
 });
 
-it('leaves a server that is spared to its longer pace', async () => {
-  const now = clock.now().getTime();
-  const state = {
-    ...uncheckedState(new Date(now - 2 * 86_400_000)),
-    status: 'unreachable' as const,
-    reason: 'timeout',
-    lastCheckedAt: new Date(now - 200_000),
-    breakerOpenedAt: new Date(now - 2 * 86_400_000),
-  };
-  expect(await firstCheckInMs(0, { state })).toBeNull();
-});
-
 it('keeps nothing of a server that was deleted', async () => {
   const server = serverOf(0);
   const stored = [server];

@@ -1,4 +1,3 @@
-import { healthIntervalMs } from '../health/breaker.ts';
 import { uncheckedState } from '../health/evaluate.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
@@ -61,11 +60,16 @@ export function createEnrolment(options: Options): Enrolment {
       const epoch = options.epochs().get(server.slot);
       if (epoch === undefined) continue;
       const known = roster.get(server.id);
-      if (known !== undefined) {
+      if (known !== undefined && known.server.slot === server.slot) {
         refresh(known, server, tokenOf.get(server.id) ?? null);
         continue;
       }
-      const entry = createEntry(server, epoch, tokenOf.get(server.id) ?? null, egress);
+      const entry = createEntry(
+        known === undefined ? server : moved(known, server),
+        epoch,
+        tokenOf.get(server.id) ?? null,
+        egress,
+      );
       roster.set(entry);
       const isNew = server.state.reason === 'not_checked';
       const inMs = lookNow
@@ -80,11 +84,17 @@ export function createEnrolment(options: Options): Enrolment {
     }
   }
 
+  /** The server as it comes into another slot of ours, with a lease of its own. Our state is ahead of the stored one. */
+  function moved(known: Entry, server: PolledServer): PolledServer {
+    dismiss(known);
+    return server.state.reason === 'not_checked' ? server : { ...server, state: known.server.state };
+  }
+
   /** A check that fell into the gap between two workers is made up for, spread so that many are no stampede. */
-  function overdueInMs({ id, state, intervalMs }: PolledServer, index: number): number | null {
-    const at = clock.now();
-    const everyMs = healthIntervalMs(state, intervalMs.health ?? options.healthIntervalMs, at, id);
-    const ageMs = at.getTime() - (state.lastCheckedAt?.getTime() ?? 0);
+  function overdueInMs({ state, intervalMs }: PolledServer, index: number): number | null {
+    // As configured also for one that is spared: its rhythm may be another here, and it had no check for so long.
+    const everyMs = intervalMs.health ?? options.healthIntervalMs;
+    const ageMs = clock.now().getTime() - (state.lastCheckedAt?.getTime() ?? 0);
     return ageMs > everyMs ? (index * 2) % everyMs : null;
   }
 
@@ -114,7 +124,8 @@ export function createEnrolment(options: Options): Enrolment {
   }
 
   async function reload(keys: readonly ServerKey[]): Promise<void> {
-    const servers = await store.loadServers(keys);
+    // One that was moved to a slot of somebody else is not ours any more.
+    const servers = (await store.loadServers(keys)).filter(server => options.epochs().has(server.slot));
     const found = new Set(servers.map(server => server.id));
     for (const { id } of keys) {
       const entry = roster.get(id);

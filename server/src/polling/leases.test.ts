@@ -11,7 +11,7 @@ import { createLog } from '../platform/log.ts';
 import { slotOf } from '../servers/server.ts';
 import { createLeases, type Leases } from './leases.ts';
 import { createPollStore } from './poll-store.ts';
-import { heartbeatMs, type WorkerStats } from './slots.ts';
+import { ensurePinnedSlot, heartbeatMs, type WorkerStats } from './slots.ts';
 import { type HealthWrite, writeHealth, writeMetrics } from './store.ts';
 
 const kind = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
@@ -49,7 +49,7 @@ afterEach(async () => {
 let started = 0;
 /** What a worker sees wrong. */
 const conditions = new Map<WorkerId, Conditions>();
-async function startWorker(changes: { instance?: string } = {}) {
+async function startWorker(changes: { instance?: string; pin?: string } = {}) {
   const clock = createFakeClock();
   started += 1;
   const id = newId<WorkerId>(started);
@@ -67,6 +67,7 @@ async function startWorker(changes: { instance?: string } = {}) {
     },
     log: createLog({ level: 'silent' }),
     worker: { id, name: id, instance: changes.instance ?? null, version: '1', startedAt: new Date(started) },
+    pin: changes.pin ?? null,
     report: () => ({ stats, conditions: conditions.get(id) ?? {} }),
     announce: () => undefined,
     gained: gained => told.push(`gained ${gained.length}`),
@@ -168,6 +169,35 @@ describe('workers share the slots', () => {
     await paused.beat();
     expect(shares()).toEqual([128, 128]);
     expectNoSlotHeldTwice();
+  });
+});
+
+describe('a slot that is pinned to an installation', () => {
+  const heldPinned = (worker: Worker): number[] =>
+    [...worker.leases.held().keys()].filter(slot => slot > 255);
+
+  it('is held by its process alone, beside its share of the others', async () => {
+    const slot = await ensurePinnedSlot(database.db.system, 'here');
+    expect(await ensurePinnedSlot(database.db.system, 'here')).toBe(slot);
+    const elsewhere = await ensurePinnedSlot(database.db.system, 'elsewhere');
+    const [stranger, own] = [await startWorker(), await startWorker({ pin: 'here' })];
+    for (let round = 0; round < 2; round += 1) for (const worker of running) await worker.beat();
+    expect(shares()).toEqual([128, 129]);
+    expect([heldPinned(stranger), heldPinned(own)]).toEqual([[], [slot]]);
+    await own.leases.stop();
+    await stranger.beat();
+    expect(stranger.leases.held().size).toBe(256);
+    expect(elsewhere).not.toBe(slot);
+  });
+
+  it('is taken at once from the process before, which is dead, and from nobody else', async () => {
+    const slot = await ensurePinnedSlot(database.db.system, 'here');
+    const before = await startWorker({ pin: 'here' });
+    const epoch = before.leases.held().get(slot)!;
+    await before.crash();
+    const after = await startWorker({ pin: 'here' });
+    expect([...after.leases.held().keys()]).toEqual([slot]);
+    expect(after.leases.held().get(slot)).toBeGreaterThan(epoch);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
+import { slotCount } from '../servers/server.ts';
 import type { PollStore } from './poll-store.ts';
 import { fairShare, heartbeatMs, type Lease, type WorkerReport, type WorkerRow } from './slots.ts';
 
@@ -21,6 +22,8 @@ export type LeasesOptions = {
   clock: Clock;
   log: Log;
   worker: WorkerRow;
+  /** The installation whose pinned slot is this worker's, beside its share; null: none. */
+  pin: string | null;
   report(): WorkerReport;
   /** Called after something was committed that the other workers should read soon. */
   announce(): void;
@@ -40,6 +43,9 @@ export function createLeases(options: LeasesOptions): Leases {
   const held = new Map<number, number>();
   let early = new AbortController();
   let others = 0;
+
+  /** The slots of those that workers share. */
+  const ordinary = (): number[] => [...held.keys()].filter(slot => slot < slotCount);
 
   async function beat(): Promise<void> {
     const live = await store.heartbeat(worker.id, options.report());
@@ -63,12 +69,17 @@ export function createLeases(options: LeasesOptions): Leases {
       return;
     }
     const share = fairShare(live.length, rank);
-    const excess = [...held.keys()].slice(share);
+    const excess = ordinary().slice(share);
     if (excess.length > 0) {
       await lose(excess);
       await release(excess);
     }
-    const claimed = await store.claimSlots(worker.id, share - held.size);
+    take(await store.claimSlots(worker.id, share - ordinary().length));
+    if (options.pin === null || held.size > ordinary().length) return;
+    take(await store.claimPinnedSlot(worker.id, options.pin));
+  }
+
+  function take(claimed: readonly Lease[]): void {
     for (const { slot, epoch } of claimed) held.set(slot, epoch);
     if (claimed.length > 0) options.gained(claimed);
   }

@@ -9,6 +9,7 @@ import type { SealedServerToken } from '../secrets/secrets.ts';
 import { loadServerTokens } from '../secrets/store.ts';
 import type { ServerKey } from './roster.ts';
 import {
+  claimPinnedSlot,
   claimSlots,
   heartbeat,
   type Lease,
@@ -52,6 +53,7 @@ export type PollStore = {
   heartbeat(id: WorkerId, report: WorkerReport): Promise<WorkerId[]>;
   renewLeases(owner: WorkerId): Promise<Lease[]>;
   claimSlots(owner: WorkerId, count: number): Promise<Lease[]>;
+  claimPinnedSlot(owner: WorkerId, instance: string): Promise<Lease[]>;
   releaseSlots(owner: WorkerId, slots: readonly number[]): Promise<void>;
 
   loadSlots(slots: readonly number[]): Promise<PolledServer[]>;
@@ -102,6 +104,7 @@ export function createPollStore(db: SystemDb, clock: Clock): PollStore {
     heartbeat: (id, report) => withEvents(at => heartbeat(db, id, { ...report, at })),
     renewLeases: owner => renewLeases(db, owner),
     claimSlots: (owner, count) => claimSlots(db, owner, count),
+    claimPinnedSlot: (owner, instance) => claimPinnedSlot(db, owner, instance),
     releaseSlots: (owner, slots) => withEvents(at => releaseSlots(db, owner, { slots, at })),
     loadSlots: slots => loadSlots(db, slots),
     loadServers: keys => loadServers(db, keys),

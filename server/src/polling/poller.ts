@@ -9,7 +9,7 @@ import type { Egress } from '../platform/egress/client.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
 import type { Spool } from '../platform/spool.ts';
-import { slotOf } from '../servers/server.ts';
+import { slotCount, slotOf } from '../servers/server.ts';
 import { createEnrolment } from './enrolment.ts';
 import { createLeases } from './leases.ts';
 import { createOutlook } from './outlook.ts';
@@ -42,6 +42,8 @@ export type PollerOptions = {
   worker: WorkerRow;
   /** What tells whether our own network works; none where nobody has named any. */
   references: readonly ReferenceProbe[];
+  /** The installation for which this process polls what is pinned to it; null: none. */
+  pin: string | null;
   /** Where results wait while the database is away. Null: in memory. */
   spool: Spool | null;
   healthIntervalMs: number;
@@ -141,7 +143,7 @@ export function createPoller(options: PollerOptions): Poller {
 
   function current(): WorkerStats {
     stats.servers = roster.size();
-    stats.slots = leases.held().size;
+    stats.slots = [...leases.held().keys()].filter(slot => slot < slotCount).length;
     stats.latenessP99Seconds = scheduler.latenessP99Seconds();
     stats.spooled = spooled();
     instruments.scheduled.set(stats.servers);
@@ -160,6 +162,9 @@ export function createPoller(options: PollerOptions): Poller {
     return { bytes, records, oldestAgeSeconds, refused: results.refused(), corrupt: torn + corrupt };
   }
 
+  /** The number of a pinned slot is not in the id. */
+  const mayBeOurs = (id: ServerId): boolean => options.pin !== null || leases.held().has(slotOf(id));
+
   function onEvents(events: readonly StoredEvent[]): void {
     const changed = new Map<ServerId, ServerKey>();
     for (const event of events) {
@@ -167,7 +172,7 @@ export function createPoller(options: PollerOptions): Poller {
         if (event.subject !== options.worker.id) leases.wake();
       } else if (event.type === 'witness.asked') {
         if (event.subject !== options.worker.id) outlook.onAsked();
-      } else if (event.type === 'server.check_requested' && leases.held().has(slotOf(event.subject))) {
+      } else if (event.type === 'server.check_requested' && mayBeOurs(event.subject)) {
         const { subject, at, data } = event;
         void work.queue(async () => request([subject], data.kinds, at));
       } else if (event.type === 'fleet.check_requested') {
@@ -179,7 +184,7 @@ export function createPoller(options: PollerOptions): Poller {
         (event.type === 'server.registered' ||
           event.type === 'server.updated' ||
           event.type === 'server.deleted') &&
-        leases.held().has(slotOf(event.subject))
+        mayBeOurs(event.subject)
       ) {
         changed.set(event.subject, { organizationId: event.organizationId, id: event.subject });
       }

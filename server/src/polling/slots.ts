@@ -31,7 +31,7 @@ export async function claimSlots(db: SystemDb, owner: WorkerId, count: number): 
   if (count <= 0) return [];
   return db.many<Lease>(sql`
     with free as materialized (
-      select slot from poll_slots where owner is null or expires_at < now()
+      select slot from poll_slots where instance is null and (owner is null or expires_at < now())
       order by slot limit ${count} for update skip locked
     )
     update poll_slots p
@@ -40,6 +40,38 @@ export async function claimSlots(db: SystemDb, owner: WorkerId, count: number): 
     where p.slot = free.slot
     returning p.slot, p.epoch`);
 }
+
+/**
+ * Leases the slot that is pinned to an installation, if it has one and the worker does not hold it. No living
+ * process but this one may act for the installation: whoever holds it is dead, and no expiry is waited for.
+ */
+export async function claimPinnedSlot(db: SystemDb, owner: WorkerId, instance: string): Promise<Lease[]> {
+  return db.many<Lease>(sql`
+    with pinned as materialized (
+      select slot from poll_slots where instance = ${instance} and owner is distinct from ${owner} for update
+    )
+    update poll_slots p
+    set owner = ${owner}, epoch = nextval('poll_epoch_seq'), expires_at = now() + ${leaseMs} * interval '1 millisecond'
+    from pinned where p.slot = pinned.slot
+    returning p.slot, p.epoch`);
+}
+
+/** The number of the slot that is pinned to an installation; makes it where there is none. */
+export async function ensurePinnedSlot(db: SystemDb, instance: string): Promise<number> {
+  return db.transaction(async tx => {
+    // Two at once would take the same number.
+    await tx.execute(sql`select pg_advisory_xact_lock(${pinningLockKey})`);
+    await tx.execute(sql`
+      insert into poll_slots (slot, instance) select max(slot) + 1, ${instance} from poll_slots
+      on conflict (instance) do nothing`);
+    const { slot } = await tx.one<{ slot: number }>(sql`
+      select slot from poll_slots where instance = ${instance}`);
+    return slot;
+  });
+}
+
+// Any constant will do, as long as everything that pins slots of this database uses the same one.
+const pinningLockKey = 7_700_004;
 
 /** Gives slots back, and says so, so that others can take them at once. */
 export async function releaseSlots(
@@ -166,7 +198,8 @@ export async function liveWorkers(db: SystemDb): Promise<{ workers: WorkerStats[
   const rows = await db.many<{ stats: WorkerStats | Record<string, never> }>(sql`
     select stats from workers where heartbeat_at > now() - ${leaseMs} * interval '1 millisecond'`);
   const { count } = await db.one<{ count: number }>(sql`
-    select count(*)::int as count from poll_slots where owner is not null and expires_at > now()`);
+    select count(*)::int as count from poll_slots
+    where instance is null and owner is not null and expires_at > now()`);
   // A worker that has just registered has said nothing yet.
   return {
     workers: rows.map(row => row.stats).filter((stats): stats is WorkerStats => 'health' in stats),

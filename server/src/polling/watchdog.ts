@@ -82,12 +82,12 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
 
   return {
     async look() {
+      const endMs = clock.monotonicMs() + watchdogPeriodMs;
       const unattended = await observe();
       await tellAbsence(unattended);
       const abandoned = unattended.filter(isAbandoned);
       if (abandoned.length === 0) return 0;
       const counts = await countQuiet(db, quietOf(abandoned, options));
-      const endMs = clock.monotonicMs() + watchdogPeriodMs;
       let given = 0;
       for (const slots of batches(counts)) {
         // Then it is time to look at the leases again.

@@ -10,11 +10,15 @@ import { fingerprintServerToken, storeServerToken } from '../secrets/store.ts';
 import { normalTags, type ServerRegistration, type ServerUpdate } from './server.ts';
 import { insertServer, lockServer, type ServerChanges, updateServer } from './store.ts';
 
-/** Stores a new server with its token sealed, and tells the workers. Nothing is asked of the server yet. */
+/**
+ * Stores a new server with its token sealed, and tells the workers. Nothing is asked of the server yet. With
+ * `slot` it is pinned to that slot.
+ */
 export async function registerServer(
   context: Context,
   db: TenantDb,
   registration: ServerRegistration,
+  { slot }: { slot?: number } = {},
 ): Promise<ServerId> {
   const at = context.clock.now();
   const id = newId<ServerId>(at.getTime());
@@ -35,6 +39,7 @@ export async function registerServer(
       metadata: registration.metadata ?? {},
       healthIntervalSeconds: registration.health_interval_seconds ?? null,
       metricsIntervalSeconds: registration.metrics_interval_seconds ?? null,
+      ...(slot === undefined ? {} : { slot }),
       at,
     });
     await storeServerToken(tx, context.keyring, { serverId: id, origin: url.origin, token, at });
@@ -46,11 +51,16 @@ export async function registerServer(
   return id;
 }
 
-/** Applies a change to a server; false when there is none. An `If-Match` among the headers is honoured. */
+/** Applies a change to a server, and pins it to `slot`; false when there is none. An `If-Match` is honoured. */
 export async function changeServer(
   context: Context,
   db: TenantDb,
-  { id, update, headers = {} }: { id: ServerId; update: ServerUpdate; headers?: IfMatch },
+  {
+    id,
+    update,
+    slot,
+    headers = {},
+  }: { id: ServerId; update: ServerUpdate; slot?: number; headers?: IfMatch },
 ): Promise<boolean> {
   const at = context.clock.now();
   const found = await db.transaction(async tx => {
@@ -66,6 +76,7 @@ export async function changeServer(
     }
     const changes: ServerChanges = { ...rest };
     if (apiUrl !== undefined) changes.api_url = url.href;
+    if (slot !== undefined) changes.slot = slot;
     if (update.name !== undefined) changes.name = update.name.trim();
     if (update.region !== undefined) changes.region = update.region?.trim() ?? null;
     if (update.environment !== undefined) changes.environment = update.environment?.trim() ?? null;
@@ -85,7 +96,13 @@ export async function changeServer(
       changes.api_token_hash = stored.fingerprint;
     }
     await updateServer(tx, id, changes, at);
-    await append(tx, at, [{ type: 'server.updated', subject: id, data: { fields: Object.keys(update) } }]);
+    await append(tx, at, [
+      {
+        type: 'server.updated',
+        subject: id,
+        data: { fields: Object.keys(slot === undefined ? update : { ...update, slot }) },
+      },
+    ]);
     return true;
   });
   if (found) context.feed.announce();

@@ -10,10 +10,10 @@ export type ServerStatus = (typeof serverStatuses)[number];
 export const adapters = ['ops-center', 'node_exporter', 'http'] as const;
 export type AdapterName = (typeof adapters)[number];
 
-/** Poll slots there are. A server belongs to one for life. */
+/** Poll slots that workers share. A server belongs to one for life, unless it is pinned to an installation's own. */
 export const slotCount = 256;
 
-/** The slot of a server: the last byte of its id, which is random in a version 7 uuid. */
+/** The slot of a server that is not pinned: the last byte of its id, which is random in a version 7 uuid. */
 export const slotOf = (id: ServerId): number => Number.parseInt(id.slice(-2), 16);
 
 const Text = Type.String();

@@ -2,7 +2,7 @@ import type { HealthStatus } from '../events/event.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, sql, type TenantDb, type TenantTx } from '../platform/db.ts';
 import type { AdapterName, ServerStatus } from './server.ts';
-import { slotOf } from './server.ts';
+import { slotCount, slotOf } from './server.ts';
 
 /**
  * A server as the API shows it, built by PostgreSQL: serialising 100 rows there costs a third of reading them
@@ -40,6 +40,8 @@ export type NewServer = {
   metadata: Record<string, unknown>;
   healthIntervalSeconds: number | null;
   metricsIntervalSeconds: number | null;
+  /** A pinned one, where not that of its id. */
+  slot?: number;
   at: Date;
 };
 
@@ -52,7 +54,7 @@ export async function insertServer(tx: TenantTx, server: NewServer): Promise<voi
     values (${tx.organizationId}, ${server.id}, ${server.name}, ${server.description}, ${server.hostname},
       ${server.apiUrl}, ${server.tokenFingerprint}, ${server.adapter}, ${server.region}, ${server.environment},
       ${JSON.stringify(server.tags)}, ${JSON.stringify(server.metadata)},
-      ${server.healthIntervalSeconds}, ${server.metricsIntervalSeconds}, ${slotOf(server.id)},
+      ${server.healthIntervalSeconds}, ${server.metricsIntervalSeconds}, ${server.slot ?? slotOf(server.id)},
       ${server.at}, ${server.at}, ${server.at})`);
 }
 
@@ -176,6 +178,7 @@ export type ServerChanges = Partial<{
   health_interval_seconds: number | null;
   metrics_interval_seconds: number | null;
   status: ServerStatus;
+  slot: number;
 }>;
 
 /**
@@ -224,15 +227,16 @@ export async function deleteServer(tx: TenantTx, id: ServerId): Promise<string |
   return row?.name ?? null;
 }
 
-/** The oldest server with a tag, if there is one. */
-export async function findServerByTag(
+/** The server in a pinned slot, else the oldest one with a tag that is pinned nowhere. */
+export async function findPinnedServer(
   db: TenantDb,
-  tag: string,
-): Promise<{ id: ServerId; name: string; apiUrl: string } | null> {
+  { slot, tag }: { slot: number; tag: string },
+): Promise<{ id: ServerId; name: string; apiUrl: string; slot: number } | null> {
   return db.maybeOne(sql`
-    select id, name, api_url as "apiUrl" from managed_servers
-    where organization_id = ${db.organizationId} and tags @> ${JSON.stringify([tag])}::jsonb
-    order by created_at, id limit 1`);
+    select id, name, api_url as "apiUrl", slot from managed_servers
+    where organization_id = ${db.organizationId}
+      and (slot = ${slot} or (slot < ${slotCount} and tags @> ${JSON.stringify([tag])}::jsonb))
+    order by slot = ${slot} desc, created_at, id limit 1`);
 }
 
 /** The eleven counts of the seed, and `unknown_servers`; the same keys for an empty organization. */

@@ -78,6 +78,7 @@ export function createDatabase(timeline: Timeline, random: Random): SimulatedDat
         heartbeat: through((id: WorkerId, report) => tables.heartbeat(id, report)),
         renewLeases: through(tables.renewLeases),
         claimSlots: through(tables.claimSlots),
+        claimPinnedSlot: through(() => []),
         releaseSlots: through(tables.releaseSlots),
         loadSlots: through(tables.loadSlots),
         loadServers: through(tables.loadServers),

@@ -192,6 +192,7 @@ export function createWorld(options: { seed: number; servers: number; workers: n
       },
       spool: ledger.watch(spool, process),
       references: [],
+      pin: null,
       healthIntervalMs,
       metricsIntervalMs,
     });
