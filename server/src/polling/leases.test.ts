@@ -11,7 +11,7 @@ import { createLog } from '../platform/log.ts';
 import { slotOf } from '../servers/server.ts';
 import { createLeases, type Leases } from './leases.ts';
 import { createPollStore } from './poll-store.ts';
-import { ensurePinnedSlot, heartbeatMs, type WorkerStats } from './slots.ts';
+import { claimSlots, ensurePinnedSlot, heartbeatMs, type WorkerStats } from './slots.ts';
 import { type HealthWrite, writeHealth, writeMetrics } from './store.ts';
 
 const kind = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
@@ -156,6 +156,20 @@ describe('workers share the slots', () => {
     await heir.beat();
     expect(heir.leases.held().size).toBe(256);
     for (const [slot, epoch] of heir.leases.held()) expect(epoch).toBeGreaterThan(epochs.get(slot)!);
+  });
+
+  it('and leave a lease alone until it has ended, to the instant', async () => {
+    const [owner, other] = [await startWorker(), await startWorker()];
+    // In a transaction, now() stands still.
+    const claimed = await database.db.system.transaction(async tx => {
+      await tx.execute(sql`update poll_slots set expires_at = now() where owner = ${owner.id}`);
+      const early = await claimSlots(tx, other.id, 1);
+      await tx.execute(
+        sql`update poll_slots set expires_at = now() - interval '1 microsecond' where owner = ${owner.id}`,
+      );
+      return [early, await claimSlots(tx, other.id, 1)].map(leases => leases.length);
+    });
+    expect(claimed).toEqual([0, 1]);
   });
 
   it('and one that comes back from a long pause finds out that it holds nothing', async () => {

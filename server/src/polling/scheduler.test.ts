@@ -21,8 +21,8 @@ let stop = async (): Promise<void> => {};
 afterEach(() => stop());
 
 /** A scheduler in virtual time, over fake servers that are polled by their offsets. */
-function begin(servers: number, behave: Behaviour) {
-  const clock = createFakeClock(start);
+function begin(servers: number, behave: Behaviour, now = start) {
+  const clock = createFakeClock(now);
   const startMs = clock.monotonicMs();
   const instruments = createInstruments();
   const egress = createEgress({ policy: createEgressPolicy({ purpose: 'poll' }), clock, keepAliveMs: 1 });
@@ -117,6 +117,21 @@ describe('the rhythm of a server', () => {
           expect(atMs - dueMs).toBeLessThanOrEqual(gatherMs);
         }
       }
+    }
+  });
+
+  it('stays the same when another process takes over, which has started at another time', async () => {
+    const before = begin(20, quick);
+    await before.clock.advance(30_000);
+    await before.stop();
+    const lateMs = 12_345;
+    const after = begin(20, quick, new Date(start.getTime() + lateMs));
+    await after.clock.advance(30_000);
+    for (const server of before.entries.keys()) {
+      const [first] = before.times(server);
+      const [second] = after.times(server);
+      const movedMs = (lateMs + second! - first! + 15_000) % 30_000;
+      expect(movedMs).toBeCloseTo(15_000, -1);
     }
   });
 

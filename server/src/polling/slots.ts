@@ -27,7 +27,7 @@ export async function renewLeases(db: SystemDb, owner: WorkerId): Promise<Lease[
 }
 
 /** Leases up to `count` slots that nobody holds. Each claim gets a higher epoch than any before it. */
-export async function claimSlots(db: SystemDb, owner: WorkerId, count: number): Promise<Lease[]> {
+export async function claimSlots(db: SystemTx, owner: WorkerId, count: number): Promise<Lease[]> {
   if (count <= 0) return [];
   return db.many<Lease>(sql`
     with free as materialized (
