@@ -9,7 +9,7 @@ import { simulate } from './simulation/simulate.ts';
 const patience = { timeout: 120_000 };
 
 describe('forty minutes of a fleet, with workers killed, paused and cut off, and disks and a database that fail', () => {
-  const rows = { stored: 0, unsynced: 0, refused: 0, onDisk: 0 };
+  const rows = { stored: 0, unsynced: 0, refused: 0, batchesOnDisk: 0 };
 
   // 6: a disk that comes back. 8: a worker that is left without servers. 11: a server that was spared for long.
   // 16: a kill while the database is slow.
@@ -23,7 +23,7 @@ describe('forty minutes of a fleet, with workers killed, paused and cut off, and
 
   it('have tried what they are about: results on disk, and results that a kill came too early for', () => {
     expect(rows.stored).toBeGreaterThan(10_000);
-    expect(rows.onDisk).toBeGreaterThan(100);
+    expect(rows.batchesOnDisk).toBeGreaterThan(100);
     expect(rows.unsynced).toBeGreaterThan(0);
   });
 

@@ -1,6 +1,5 @@
 import type { HealthCheckRow } from '../../src/health/history.ts';
 import { isWitnessed, keyOf } from './ledger.ts';
-import { type Fault, slowestStatementMs } from './nemesis.ts';
 import type { Network, Poll } from './network.ts';
 import type { World } from './world.ts';
 
@@ -14,36 +13,37 @@ export type Accounts = { stored: number; lost: Record<Excuse, number>; broken: s
 type Excuse = 'unsynced' | 'refused';
 
 /**
- * A result is stored, on disk, or this young; stopped time does not count. A second until it is flushed, another
- * until what the database says nothing to is taken to disk, and the disk. A database that is slow, but answers, is
- * waited for: for the statement under way and for the one behind it.
+ * A result is stored, on disk, or this young; stopped time does not count. A second at most until it is seen in
+ * memory, another until what has been seen for so long is taken to disk, and the disk.
  */
 const unsyncedMs = 2_000 + 100;
 const testifiedWithinMs = 15_000;
-const slowMs = 2 * slowestStatementMs + 1_000;
 
 /**
  * Every answer that a process heard is a row of history, once, and says what was answered; or it was lost for a
  * reason that excuses exactly this. No row tells of a poll that was not made. What a disk has acknowledged is
  * never lost. To be asked once every worker has ended and every spool is empty.
  */
-export function account(world: World, faults: readonly Fault[]): Accounts {
+export function account(world: World): Accounts {
   const { network, database, ledger } = world;
   const accounts: Accounts = { stored: 0, lost: { unsynced: 0, refused: 0 }, broken: [] };
   /** What was found, by the key of the row: two workers may ask one server in the same millisecond. */
   const heard = { health: new Map<string, Poll['found'][]>(), metrics: new Map<string, Poll['found'][]>() };
-  const slow = faults.filter(({ name }) => name.startsWith('database slow'));
   const endOf = new Map(world.workers.map(({ process, end }) => [process, end]));
   const isStored = ({ kind, key }: Pick<Poll, 'kind' | 'key'>): boolean =>
     database.tables[kind === 'health' ? 'checks' : 'metrics'].has(key);
 
-  function excuseOf({ by, kind, heardMs }: Poll): Excuse | null {
-    const end = endOf.get(by);
+  function excuseOf(poll: Poll): Excuse | null {
+    const end = endOf.get(poll.by);
     if (end == null) return null;
-    const wasSlow = slow.some(({ atMs, untilMs }) => atMs <= end.atMs && untilMs + slowMs >= heardMs!);
-    const ageMs = by.ranMs(heardMs!, end.atMs);
-    if (end.how === 'killed' && ageMs <= (wasSlow ? slowMs : unsyncedMs)) return 'unsynced';
-    return ledger.isRefused(by, kind) ? 'refused' : null;
+    if (end.how === 'killed' && poll.by.ranMs(poll.heardMs!, end.atMs) <= unsyncedMs) return 'unsynced';
+    return ledger.hasRefused(poll) ? 'refused' : null;
+  }
+
+  function fateOf(poll: Poll): string {
+    const end = endOf.get(poll.by);
+    const fate = end == null ? 'it lives' : `it was ${end.how} at ${end.atMs} ms`;
+    return ledger.hasAcknowledged(poll) ? `a disk had acknowledged it; ${fate}` : fate;
   }
 
   for (const poll of network.polls) {
@@ -58,13 +58,9 @@ export function account(world: World, faults: readonly Fault[]): Accounts {
       accounts.stored += 1;
       continue;
     }
-    const excuse = excuseOf(poll);
+    const excuse = ledger.hasAcknowledged(poll) ? null : excuseOf(poll);
     if (excuse !== null) accounts.lost[excuse] += 1;
-    else {
-      const end = endOf.get(by);
-      const fate = end == null ? 'lives' : `was ${end.how} at ${end.atMs} ms`;
-      accounts.broken.push(`the ${what} is lost; it ${fate}`);
-    }
+    else accounts.broken.push(`the ${what} is lost; ${fateOf(poll)}`);
   }
   for (const row of database.tables.checks.values()) {
     const found = isWitnessed(row) ? testimonyOn(network, row) : heard.health.get(keyOf(row));
@@ -76,11 +72,6 @@ export function account(world: World, faults: readonly Fault[]): Accounts {
   }
   for (const key of database.tables.metrics) {
     if (!heard.metrics.has(key)) accounts.broken.push(`metrics ${key} are stored, and nobody heard of them`);
-  }
-  for (const { kind, key, by, atMs } of ledger.acknowledged) {
-    if (!isStored({ kind, key })) {
-      accounts.broken.push(`${kind} ${key} of ${by.name} was on disk at ${atMs} ms and is lost`);
-    }
   }
   return accounts;
 }

@@ -1,17 +1,19 @@
 import type { HealthCheckRow } from '../../src/health/history.ts';
 import type { Spool, SpoolQueue } from '../../src/platform/spool.ts';
 import { healthChecks, metricsRows } from '../../src/polling/spooled.ts';
-import type { Kind } from './network.ts';
+import type { Kind, Poll } from './network.ts';
 import type { Process } from './process.ts';
 
 /** What the disks have promised, and what they have refused. */
 export type Ledger = {
-  /** Rows of history that a disk has acknowledged. */
-  readonly acknowledged: { readonly kind: Kind; readonly key: string; readonly by: Process; atMs: number }[];
-  /** Whether the disk refused what the process last gave it of that kind. */
-  isRefused(by: Process, kind: Kind): boolean;
   /** The same spool, with a look at what goes in. */
   watch(spool: Spool, by: Process): Spool;
+  /** Whether a disk has acknowledged the row of the poll. */
+  hasAcknowledged(poll: Poll): boolean;
+  /** Whether the disk was given rows of the kind since the poll, and refused what it was given last. */
+  hasRefused(poll: Poll): boolean;
+  /** How many batches of rows disks have acknowledged. */
+  batches(): number;
 };
 
 /** How a row of history is known. */
@@ -21,41 +23,45 @@ export const keyOf = (row: { serverId: string; at: Date }): string => `${row.ser
 export const isWitnessed = ({ errorMessage }: HealthCheckRow): boolean =>
   errorMessage?.includes('measured by another worker') ?? false;
 
-const codecs = {
-  health_history: ['health', healthChecks],
-  metrics_history: ['metrics', metricsRows],
-} as const;
+const codecs = { health: healthChecks, metrics: metricsRows } as const;
+const kindOf: Readonly<Record<string, Kind>> = { health_history: 'health', metrics_history: 'metrics' };
 
 export function createLedger(nowMs: () => number): Ledger {
-  const acknowledged: Ledger['acknowledged'] = [];
-  const refused = new Set<string>();
+  const acknowledged = new Map<string, { atMs: number; record: Uint8Array }[]>();
+  const refusedMs = new Map<string, number>();
+  const placeOf = (by: Process, kind: Kind): string => `${by.name} ${kind}`;
+  let count = 0;
 
-  function watched(queue: SpoolQueue, name: keyof typeof codecs, by: Process): SpoolQueue {
-    const [kind, codec] = codecs[name];
+  function watched(queue: SpoolQueue, place: string): SpoolQueue {
+    const records = acknowledged.get(place) ?? [];
+    acknowledged.set(place, records);
     return {
       ...queue,
-      async append(records) {
-        const appended = await queue.append(records);
-        const place = `${by.name} ${kind}`;
-        if (appended.failure === null) refused.delete(place);
-        else refused.add(place);
-        for (const record of records.slice(0, appended.taken)) {
-          for (const row of codec.decode(record) ?? []) {
-            acknowledged.push({ kind, key: keyOf(row), by, atMs: nowMs() });
-          }
-        }
+      async append(given) {
+        const appended = await queue.append(given);
+        if (appended.failure === null) refusedMs.delete(place);
+        else refusedMs.set(place, nowMs());
+        for (const record of given.slice(0, appended.taken)) records.push({ atMs: nowMs(), record });
+        count += appended.taken;
         return appended;
       },
     };
   }
 
   return {
-    acknowledged,
-    isRefused: (by, kind) => refused.has(`${by.name} ${kind}`),
     watch: (spool, by) => ({
       ...spool,
-      queue: name =>
-        name in codecs ? watched(spool.queue(name), name as keyof typeof codecs, by) : spool.queue(name),
+      queue(name) {
+        const kind = kindOf[name];
+        const queue = spool.queue(name);
+        return kind === undefined ? queue : watched(queue, placeOf(by, kind));
+      },
     }),
+    hasAcknowledged: ({ by, kind, key, heardMs }) =>
+      (acknowledged.get(placeOf(by, kind)) ?? [])
+        .filter(({ atMs }) => atMs >= heardMs!)
+        .some(({ record }) => codecs[kind].decode(record)!.some(row => keyOf(row) === key)),
+    hasRefused: ({ by, kind, heardMs }) => (refusedMs.get(placeOf(by, kind)) ?? -1) >= heardMs!,
+    batches: () => count,
   };
 }

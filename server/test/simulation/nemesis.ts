@@ -10,7 +10,6 @@ type Mischief = (world: World) => { name: string; durationMs: number } | null;
 type Aggravation = Mischief;
 
 const minuteMs = 60_000;
-export const slowestStatementMs = 1_500;
 
 /** Brings faults upon the world, one at a time with a rest between, or in storms. Everything follows from the seed. */
 export function unleash(world: World, options: { untilMs: number; storm: boolean }): readonly Fault[] {
@@ -111,7 +110,7 @@ const mischief: readonly Mischief[] = [
   function slow(world) {
     const { trouble } = world.database;
     const durationMs = forAWhile(world, world.random.between(1_000, minuteMs), {
-      begin: () => (trouble.slowMs = world.random.between(100, slowestStatementMs)),
+      begin: () => (trouble.slowMs = world.random.between(100, 1_500)),
       end: () => (trouble.slowMs = 0),
     });
     return { name: `database slow for ${durationMs} ms`, durationMs };

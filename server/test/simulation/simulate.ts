@@ -9,8 +9,8 @@ export type Outcome = {
   broken: string[];
   faults: readonly Fault[];
   polls: number;
-  /** Of history: stored; lost with a process before they had to be on disk, or because it was full; ever on disk. */
-  rows: { stored: number; unsynced: number; refused: number; onDisk: number };
+  /** Of history: stored; lost with a process before they had to be on disk, or because it took nothing; and batches that it took. */
+  rows: { stored: number; unsynced: number; refused: number; batchesOnDisk: number };
   events: number;
 };
 
@@ -40,7 +40,7 @@ export async function simulate(seed: number, minutes = 40): Promise<Outcome> {
   await timeline.runUntil(untilMs + 2 * healingMs + 2 * minuteMs);
   for (const worker of world.running()) world.stopWorker(worker);
   await timeline.runUntil(untilMs + 2 * healingMs + 3 * minuteMs);
-  const accounts = account(world, faults);
+  const accounts = account(world);
   const polls = world.network.servers.reduce((sum, { asked }) => sum + asked.length, 0);
   const { stored, lost } = accounts;
   return {
@@ -50,7 +50,7 @@ export async function simulate(seed: number, minutes = 40): Promise<Outcome> {
     ),
     faults,
     polls,
-    rows: { stored, ...lost, onDisk: world.ledger.acknowledged.length },
+    rows: { stored, ...lost, batchesOnDisk: world.ledger.batches() },
     events: database.tables.events.length,
   };
 }
