@@ -7,6 +7,7 @@ import { wrongVerdicts } from './verdicts.ts';
 import { healthIntervalMs, type World } from './world.ts';
 
 const storedAfterMs = 5_000;
+const drainMs = 2_000;
 
 /** A sentence for every promise that was broken, once all workers have ended and every spool should be empty. */
 export function broken(
@@ -17,6 +18,7 @@ export function broken(
   return [
     ...accounts.broken,
     ...leftOnDisk(world),
+    ...notWaitedFor(world),
     ...wrongVerdicts(world),
     ...unwitnessed(world, options.faults),
     ...wrongConditions(world),
@@ -28,6 +30,21 @@ function leftOnDisk({ machines }: World): string[] {
   return machines.flatMap(({ name, files }) =>
     files().map(({ path, bytes }) => `${name} has ${bytes} bytes left in ${path} in the end`),
   );
+}
+
+/** Who is told to end waits for the answers that come within two seconds; who asked for a testimony does without. */
+function notWaitedFor({ network, workers }: World): string[] {
+  const stopped = new Map(
+    workers.flatMap(({ process, end, stoppingMs }) =>
+      end?.how === 'stopped' ? [[process, stoppingMs!] as const] : [],
+    ),
+  );
+  return network.polls.flatMap(({ server, kind, by, heardMs, answeredMs, isTestimony }) => {
+    const untilMs = (stopped.get(by) ?? Number.NEGATIVE_INFINITY) + drainMs;
+    return !isTestimony && heardMs === null && answeredMs < untilMs
+      ? [`${by.name} ended and did not wait for the ${kind} of ${server.origin} at ${answeredMs} ms`]
+      : [];
+  });
 }
 
 /** Each condition is told when it begins and when it ends, in turn. */

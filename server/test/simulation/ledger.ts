@@ -10,7 +10,7 @@ export type Ledger = {
   watch(spool: Spool, by: Process): Spool;
   /** Whether a disk has acknowledged the row of the poll. */
   hasAcknowledged(poll: Poll): boolean;
-  /** Whether the disk was given rows of the kind since the poll, and refused what it was given last. */
+  /** Whether the disk was given rows of the kind since the poll, and refused what it was given last, or had not answered. */
   hasRefused(poll: Poll): boolean;
   /** How many batches of rows disks have acknowledged. */
   batches(): number;
@@ -38,6 +38,8 @@ export function createLedger(nowMs: () => number): Ledger {
     return {
       ...queue,
       async append(given) {
+        // Until it answers, it has not taken it.
+        refusedMs.set(place, nowMs());
         const appended = await queue.append(given);
         if (appended.failure === null) refusedMs.delete(place);
         else refusedMs.set(place, nowMs());

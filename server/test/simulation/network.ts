@@ -32,6 +32,8 @@ export type Poll = {
   /** How its row of history is known. */
   readonly key: string;
   readonly askedMs: number;
+  /** When the answer gets there. */
+  answeredMs: number;
   /** When the process had the answer, whatever it was; null: it never did. */
   heardMs: number | null;
   found: 'well' | 'unusable' | 'nothing';
@@ -137,6 +139,7 @@ export function createNetwork(
       by: process,
       key: keyOf({ serverId: server.id, at: process.clock.now() }),
       askedMs: nowMs,
+      answeredMs: nowMs,
       heardMs: null,
       found: 'nothing',
       wasBlind: false,
@@ -159,6 +162,7 @@ export function createNetwork(
       process.reaches.servers && !partitions.isCut(process, server.origin)
         ? answer(server, poll.kind)
         : failure(random.chance(0.5) ? 'unreachable' : 'timeout', random.between(1, connectTimeoutMs));
+    poll.answeredMs = timeline.nowMs() + result.durationMs;
     return new Promise(resolve => {
       timeline.after(result.durationMs, () =>
         process.run(() => {

@@ -24,7 +24,8 @@ export type Worker = {
   readonly machine: Machine;
   /** Null until it has started. */
   poller: Poller | null;
-  isStopping: boolean;
+  /** When it was told to end. */
+  stoppingMs: number | null;
   /** How it ended, if it did. */
   end: { how: 'killed' | 'stopped'; atMs: number } | null;
 };
@@ -121,7 +122,7 @@ export function createWorld(options: { seed: number; servers: number; workers: n
         process: createProcess(`worker ${number}`, timeline, () => wall.offsetMs),
         machine,
         poller: null,
-        isStopping: false,
+        stoppingMs: null,
         end: null,
       };
       workers.push(worker);
@@ -129,7 +130,7 @@ export function createWorld(options: { seed: number; servers: number; workers: n
     },
     stopWorker(worker) {
       if (worker.poller === null) world.killWorker(worker);
-      else if (!worker.isStopping) void end(worker, worker.poller);
+      else if (worker.stoppingMs === null) void end(worker, worker.poller);
     },
     killWorker(worker) {
       worker.process.kill();
@@ -142,7 +143,7 @@ export function createWorld(options: { seed: number; servers: number; workers: n
   };
 
   async function end(worker: Worker, poller: Poller): Promise<void> {
-    worker.isStopping = true;
+    worker.stoppingMs = timeline.nowMs();
     await poller.stop();
     worker.end ??= { how: 'stopped', atMs: timeline.nowMs() };
     worker.process.kill();
