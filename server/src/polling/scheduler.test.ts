@@ -306,6 +306,21 @@ describe('the end', () => {
     expect(world.times(1).length).toBeGreaterThan(3);
   });
 
+  it('of all: nobody is asked any more, although one that still runs wants others to be', async () => {
+    const world = begin(2, ({ server, kind }) => ({
+      tookMs: server === 0 && kind === 'health' ? 10_000 : 20,
+    }));
+    const [first, second] = world.entries;
+    world.scheduler.request(first!, 'health', world.clock.now());
+    await world.stop();
+    const drained = world.scheduler.drain();
+    const before = world.polls.length;
+    world.scheduler.request(second!, 'health', world.clock.now());
+    await world.clock.advance(10_000);
+    await drained;
+    expect(world.polls).toHaveLength(before);
+  });
+
   it('of all: what runs is waited for, what waits is forgotten, and a poll asked for meanwhile does not start', async () => {
     const world = begin(1, () => ({ tookMs: 10_000 }));
     const [entry] = world.entries;

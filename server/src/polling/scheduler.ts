@@ -155,6 +155,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       }
     },
     request(entry, kind, at) {
+      if (draining) return;
       const track = entry.tracks[kind];
       if (track.running) track.requestedAt = at;
       else start(entry, kind, { lane: 'on_demand', dueMs: clock.monotonicMs(), requestedAt: at });
