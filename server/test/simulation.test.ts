@@ -11,8 +11,6 @@ const patience = { timeout: 120_000 };
 describe('forty minutes of a fleet, with workers killed, paused and cut off, and disks and a database that fail', () => {
   const rows = { stored: 0, unsynced: 0, refused: 0, batchesOnDisk: 0 };
 
-  // 6: a disk that comes back. 8: a worker that is left without servers. 11: a server that was spared for long.
-  // 16: a kill while the database is slow.
   it.each([1, 2, 6, 8, 11, 16])('seed %i breaks no promise', patience, async seed => {
     const outcome = await simulate(seed);
     expect(outcome.broken).toEqual([]);
