@@ -24,7 +24,7 @@ import { createScheduler } from './scheduler.ts';
 import type { WorkerReport, WorkerRow, WorkerStats } from './slots.ts';
 
 export type Poller = {
-  /** Takes slots and polls their servers until `stop`. Resolves when the servers of the first slots are loaded. */
+  /** Takes slots, loads their servers and polls them, until `stop`. Resolves when the first slots are leased. */
   start(): Promise<void>;
   /** Starts nothing new, waits for what runs, stores it, gives the slots back. */
   stop(): Promise<void>;
@@ -284,7 +284,6 @@ export function createPoller(options: PollerOptions): Poller {
       await leases.start();
       const { signal } = ended;
       tasks = [scheduler.run(signal), flushLoop(), leases.run(signal), outlook.run(signal)];
-      await work.idle();
     },
     async stop() {
       unsubscribe();

@@ -17,6 +17,8 @@ type Excuse = 'unsynced' | 'refused';
  * memory, another until what has been seen for so long is taken to disk, and the disk.
  */
 const unsyncedMs = 2_000 + 100;
+/** What found nothing waits for another worker, as long as a check of that one may take, and two seconds. */
+const weighedMs = 12_000;
 const testifiedWithinMs = 15_000;
 
 /**
@@ -36,9 +38,23 @@ export function account(world: World): Accounts {
   function excuseOf(poll: Poll): Excuse | null {
     const end = endOf.get(poll.by);
     if (end == null) return null;
-    if (end.how === 'killed' && poll.by.ranMs(poll.heardMs!, end.atMs) <= unsyncedMs) return 'unsynced';
+    const allowedMs = poll.found === 'nothing' ? weighedMs + unsyncedMs : unsyncedMs;
+    if (end.how === 'killed' && poll.by.ranMs(poll.heardMs!, end.atMs) <= allowedMs) return 'unsynced';
     return ledger.hasRefused(poll) ? 'refused' : null;
   }
+
+  const testimonies = network.polls.filter(({ isTestimony }) => isTestimony);
+  /** Of a worker that took a question and the server itself at the same time, one check was the testimony. */
+  const wasForAnother = (poll: Poll): boolean =>
+    !isStored(poll) &&
+    testimonies.some(
+      each =>
+        each === poll ||
+        (each.by === poll.by &&
+          each.server === poll.server &&
+          Math.abs(each.askedMs - poll.askedMs) <= testifiedWithinMs &&
+          isStored(each)),
+    );
 
   function fateOf(poll: Poll): string {
     const end = endOf.get(poll.by);
@@ -50,8 +66,8 @@ export function account(world: World): Accounts {
     const { kind, key, by, heardMs, found } = poll;
     // A collection of metrics that found nothing is no row.
     if (kind === 'metrics' && found !== 'well') continue;
-    // A testimony is no row of its own; whoever asked for it stores what it says, or does not.
-    if (heardMs === null || poll.isTestimony) continue;
+    // Whoever asked for a testimony stores what it says, or does not: it is no row of its own.
+    if (heardMs === null || wasForAnother(poll)) continue;
     heard[kind].set(key, [...(heard[kind].get(key) ?? []), found]);
     const what = `${kind} of ${poll.server.origin} that ${by.name} heard at ${heardMs} ms`;
     if (isStored(poll)) {

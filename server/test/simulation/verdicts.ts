@@ -128,7 +128,8 @@ function gather({ network, database, workers }: World): Evidence {
   const processes = new Map(workers.map(({ id, process }) => [id, process]));
   const byServer = new Map<string, Poll[]>();
   for (const poll of network.polls) {
-    if (poll.kind !== 'health' || poll.heardMs === null || poll.isTestimony) continue;
+    if (poll.kind !== 'health' || poll.heardMs === null) continue;
+    if (poll.isTestimony && !checks.has(poll.key)) continue;
     const known = byServer.get(poll.server.id) ?? [];
     byServer.set(poll.server.id, known);
     known.push(poll);
