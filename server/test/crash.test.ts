@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DataDirFixture } from './data-dir-fixture.ts';
 import { type ManagedServer, startManagedServer } from './fakes/managed-server.ts';
 import {
@@ -91,6 +91,9 @@ async function surviveKills(changes: Environment): Promise<void> {
   );
   expect(await program.end('SIGINT')).toBe(0);
 }
+
+// Five starts and twenty polls: fifteen seconds of work where nothing else runs.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe('the program with its own database', () => {
   it('loses nothing it has shown when it is killed, and polls on when it is started again', async () => {

@@ -3,6 +3,7 @@ import type { OrganizationId, ServerId } from '../src/ids.ts';
 import { enrolLocalAgent } from '../src/local-agent.ts';
 import { sql } from '../src/platform/db.ts';
 import { createWatchdog, watchdogPeriodMs } from '../src/polling/watchdog.ts';
+import { slotOf } from '../src/servers/server.ts';
 import { startTestApp, type TestApp } from './app.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { createFakeClock } from './fakes/clock.ts';
@@ -81,7 +82,8 @@ it('one that was registered before there were pinned slots is moved to its own, 
   const organizationId = await before.organization('default');
   await enrol(before, organizationId);
   await before.app.stop();
-  await database.db.system.execute(sql`update managed_servers set slot = 3`);
+  const [server] = await servers();
+  await database.db.system.execute(sql`update managed_servers set slot = ${slotOf(server!.id)}`);
   await database.db.system.execute(sql`delete from poll_slots where slot > 255`);
   const worker = await start({ hasAgent: false });
   await until('a worker to poll it in vain', async () => worker.app.poller!.stats().servers === 1);
