@@ -110,6 +110,8 @@ export function createEnrolment(options: Options): Enrolment {
     // A result of the old address may have been written over the row that the API started anew.
     const state = restarted ? server.state : moved ? uncheckedState(clock.now()) : entry.server.state;
     entry.knownSince = server.state.since;
+    // The API has cleared them.
+    if (moved || restarted) entry.toldComponents = null;
     const oldOrigin = entry.origin;
     const renewed = sealedToken?.version !== entry.sealedToken?.version;
     entry.server = { ...server, state };

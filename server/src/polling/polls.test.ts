@@ -155,6 +155,21 @@ describe('a health check', () => {
     expect(written).toMatchObject([{ name: 'renamed', state: { consecutiveFailures: 1 } }]);
   });
 
+  it('hands over the components when they have changed, and now and then as they are', async () => {
+    const told = async (redis: string): Promise<boolean> => {
+      const done = pollHealth(parts, entry, null);
+      const body = { database: { status: 'healthy' }, redis: { status: redis }, at: written.length };
+      answer({ ...reply, status: 200, body: Buffer.from(JSON.stringify(body)) });
+      await done;
+      return written.at(-1)!.components !== null;
+    };
+    expect([await told('healthy'), await told('healthy')]).toEqual([true, false]);
+    expect([await told('failed'), await told('failed'), await told('healthy')]).toEqual([true, false, true]);
+    const later = [];
+    for (let count = 0; count < 240; count += 1) later.push(await told('healthy'));
+    expect(later.filter(Boolean)).toHaveLength(2);
+  });
+
   describe('that may call the server unreachable', () => {
     const noAnswer: EgressFailure = { ok: false, reason: 'timeout', detail: 'No connection.', durationMs: 1 };
     const answered: CheckOutcome = {

@@ -36,6 +36,8 @@ export type Entry = {
   /** What it has in common with others that may fail as one. */
   site: string;
   sealedToken: SealedServerToken | null;
+  /** What was handed over last of its components, as JSON, and how many checks ago: what has not changed is not written. */
+  toldComponents: { json: string; checksAgo: number } | null;
   /** `health_since` of the row when its state was last taken over: a later one means that the API reset it. */
   knownSince: Date;
   tracks: Record<Kind, Track>;
@@ -103,6 +105,7 @@ export function createEntry(
     epoch,
     ...resolveTarget(server, egress),
     sealedToken,
+    toldComponents: null,
     knownSince: server.state.since,
     tracks: { health: track(), metrics: track() },
     gone: false,
