@@ -4,7 +4,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { asAnswer, isConnectionFailure, sqlState, unavailable } from './database-failure.ts';
 import { AppError } from './errors.ts';
 import type { Log } from './log.ts';
-import { createWatch, lookAt, sever, type Watched } from './silence.ts';
+import { bytesRead, createWatch, lookAt, sever, type Watched } from './silence.ts';
 import { createTurns } from './turns.ts';
 
 export type ConnectionOptions = {
@@ -69,7 +69,10 @@ export function createConnections(options: ConnectionOptions): Connections {
   function sessionOf(client: pg.PoolClient): Session {
     const known = sessions.get(client);
     if (known !== undefined) return known;
-    const session = { who: null, watched: { pid: null, sever: () => sever(client) } };
+    const session = {
+      who: null,
+      watched: { pid: null, bytesRead: () => bytesRead(client), sever: () => sever(client) },
+    };
     sessions.set(client, session);
     return session;
   }

@@ -9,7 +9,7 @@ import { createWatch, type Look, lookAt } from './silence.ts';
 /** A watch over one connection, a statement on it, and what the database says when it is asked. */
 function begin() {
   const clock = createFakeClock();
-  const known = { found: { working: new Set<number>() } as Look, looks: 0, severed: 0, away: 0 };
+  const known = { found: { working: new Set<number>() } as Look, looks: 0, severed: 0, away: 0, bytes: 0 };
   const watch = createWatch({
     clock,
     log: createLog({ level: 'silent' }),
@@ -19,7 +19,7 @@ function begin() {
     },
     onAway: () => void (known.away += 1),
   });
-  const watched = { pid: 7, sever: () => void (known.severed += 1) };
+  const watched = { pid: 7, bytesRead: () => known.bytes, sever: () => void (known.severed += 1) };
   const answer = Promise.withResolvers<string>();
   const statement = watch.over(watched, answer.promise);
   return { clock, known, watch, watched, answer, statement };
@@ -64,6 +64,35 @@ describe('a connection that is silent', () => {
     known.found = 'there';
     await clock.advance(10_000);
     expect(known.severed).toBe(0);
+  });
+
+  it('is none as long as anything comes, however long the answer is', async () => {
+    const { clock, known } = begin();
+    for (let count = 0; count < 100; count += 1) {
+      known.bytes += 1_000;
+      await clock.advance(400);
+    }
+    expect(known).toMatchObject({ looks: 0, severed: 0 });
+    await clock.advance(400);
+    expect(known.looks).toBe(1);
+  });
+
+  it('is kept where its answer begins while the database is asked', async () => {
+    const { clock, known } = begin();
+    await clock.advance(600);
+    expect(known.looks).toBe(1);
+    known.bytes += 1;
+    await clock.advance(400);
+    expect(known).toMatchObject({ looks: 1, severed: 0 });
+  });
+
+  it('is not blamed for the time in which we were held up ourselves', async () => {
+    const { clock, known, answer, statement } = begin();
+    clock.stall(60_000);
+    await clock.advance(100);
+    expect(known.looks).toBe(0);
+    answer.resolve('here');
+    expect(await statement).toBe('here');
   });
 
   it('is not the one that answers all the time', async () => {

@@ -7,6 +7,8 @@ import type { Log } from './log.ts';
 export type Watched = {
   /** Of its backend; null until it has told. */
   pid: number | null;
+  /** How much has come from it so far: a long answer says that it lives before it is complete. */
+  bytesRead(): number;
   sever(): void;
 };
 
@@ -26,10 +28,12 @@ export type WatchOptions = {
 
 const tickMs = 200;
 const silentMs = 500;
-const probeTimeoutMs = 1_000;
+const probeTicks = 5;
+/** A tick that took longer was our own doing. */
+const longestTickMs = 2 * tickMs;
 
-/** Statements on their way, when the connection last said anything, and whether the database knows nothing of them. */
-type Waiting = { statements: number; sinceMs: number; isDoubted: boolean };
+/** Statements on their way, how long we have listened in vain, and whether the database knows nothing of them. */
+type Waiting = { statements: number; silentMs: number; bytesRead: number; isDoubted: boolean };
 
 /** What the database is doing: the backends that work, that it is there (and nothing more), or nothing at all. */
 export type Look = { working: ReadonlySet<number> } | 'there' | 'away';
@@ -41,6 +45,9 @@ export type Look = { working: ReadonlySet<number> } | 'there' | 'away';
  * its statement_timeout; where it does not and the answer is not here a moment later either, or where the
  * database does not answer the question, the connection is ended, and whoever waits for it hears of it: within
  * two seconds of the statement. Slow statements are never ended by this.
+ *
+ * Only time in which we could have heard something counts: a process that gets no CPU hears nothing, and one that
+ * ends its connections for it and begins again makes it worse for everybody on the machine.
  */
 export function createWatch({ clock, log, look, onAway }: WatchOptions): Watch {
   const waiting = new Map<Watched, Waiting>();
@@ -48,23 +55,35 @@ export function createWatch({ clock, log, look, onAway }: WatchOptions): Watch {
 
   async function run(): Promise<void> {
     isRunning = true;
+    let lastMs = clock.monotonicMs();
     while (waiting.size > 0) {
       await clock.sleep(tickMs);
       const nowMs = clock.monotonicMs();
-      const silent = [...waiting].filter(([, { sinceMs }]) => nowMs - sinceMs >= silentMs);
-      if (silent.length > 0) judge(silent, nowMs, await look());
+      listen(Math.min(nowMs - lastMs, longestTickMs));
+      lastMs = nowMs;
+      const silent = [...waiting].filter(([, state]) => state.silentMs >= silentMs);
+      if (silent.length > 0) judge(silent, await look());
     }
     isRunning = false;
   }
 
-  function judge(silent: readonly (readonly [Watched, Waiting])[], askedMs: number, found: Look): void {
+  function listen(ms: number): void {
+    for (const [watched, state] of waiting) {
+      const bytesRead = watched.bytesRead();
+      if (bytesRead === state.bytesRead) state.silentMs += ms;
+      else Object.assign(state, { bytesRead, silentMs: 0, isDoubted: false });
+    }
+  }
+
+  function judge(silent: readonly (readonly [Watched, Waiting])[], found: Look): void {
     if (found === 'away') onAway();
+    listen(0);
     for (const [watched, state] of silent) {
       // It has said something while we asked.
-      if (waiting.get(watched) !== state || state.sinceMs > askedMs) continue;
+      if (waiting.get(watched) !== state || state.silentMs < silentMs) continue;
       const isWorking = found !== 'away' && (found === 'there' || found.working.has(watched.pid ?? -1));
       if (isWorking) {
-        state.sinceMs = askedMs;
+        state.silentMs = 0;
         state.isDoubted = false;
       } else if (found === 'away' || state.isDoubted) {
         log.warn({ backend: watched.pid }, 'a database connection has gone silent and is given up');
@@ -79,18 +98,16 @@ export function createWatch({ clock, log, look, onAway }: WatchOptions): Watch {
 
   return {
     async over(watched, answer) {
-      const state = waiting.get(watched) ?? { statements: 0, sinceMs: 0, isDoubted: false };
-      if (state.statements === 0) {
-        state.sinceMs = clock.monotonicMs();
-        waiting.set(watched, state);
-      }
+      const bytesRead = watched.bytesRead();
+      const state = waiting.get(watched) ?? { statements: 0, silentMs: 0, bytesRead, isDoubted: false };
+      waiting.set(watched, state);
       state.statements += 1;
       if (!isRunning) void run();
       try {
         return await answer;
       } finally {
         state.statements -= 1;
-        state.sinceMs = clock.monotonicMs();
+        state.silentMs = 0;
         state.isDoubted = false;
         if (state.statements === 0) waiting.delete(watched);
       }
@@ -98,18 +115,22 @@ export function createWatch({ clock, log, look, onAway }: WatchOptions): Watch {
   };
 }
 
-/** Asks on a connection of its own, for which it gives the database a second. */
+/** Asks on a connection of its own, for which it gives the database a second, or longer where we are held up ourselves. */
 export async function lookAt(connection: pg.ClientConfig, clock: Clock): Promise<Look> {
   // Not as the role that the pool acts as: what its own sessions do, the one that logs in may see.
   const client = new pg.Client(connection);
   client.on('error', () => undefined);
   const done = new AbortController();
   const answer = ask(client).catch((error: unknown): Look => (isConnectionFailure(error) ? 'away' : 'there'));
-  const late = clock.sleep(probeTimeoutMs, done.signal).then((): Look => 'away');
-  const found = await Promise.race([answer, late]);
+  const found = await Promise.race([answer, isLate(clock, done.signal)]);
   done.abort();
   sever(client);
   return found;
+}
+
+async function isLate(clock: Clock, signal: AbortSignal): Promise<Look> {
+  for (let ticks = 0; ticks < probeTicks; ticks += 1) await clock.sleep(tickMs, signal);
+  return 'away';
 }
 
 async function ask(client: pg.Client): Promise<Look> {
@@ -121,6 +142,12 @@ async function ask(client: pg.Client): Promise<Look> {
 }
 
 /** Ends the connection without a word: nobody may be listening. pg's own pool does it this way too. */
-export function sever(client: pg.ClientBase): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
-}
+export const sever = (client: pg.ClientBase): void => streamOf(client).destroy();
+
+/** How many bytes have come over the connection. */
+export const bytesRead = (client: pg.ClientBase): number => streamOf(client).bytesRead;
+
+type Stream = { readonly bytesRead: number; destroy(): void };
+
+const streamOf = (client: pg.ClientBase): Stream =>
+  (client as unknown as { connection: { stream: Stream } }).connection.stream;
