@@ -162,7 +162,7 @@ export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: 
 function notice(parts: PollParts, entry: Entry, found: CheckOutcome): void {
   const { sight, clock } = parts;
   const { state, id } = entry.server;
-  const reached = found.kind === 'answered' || (found.kind === 'failed' && found.reached);
+  const reached = isReached(found);
   const failed = isUnanswered(found);
   const nowMs = clock.monotonicMs();
   const wasWell = !isDown(state) && (state.lastSeenAt !== null || state.reason === 'observer_fault');
@@ -172,7 +172,7 @@ function notice(parts: PollParts, entry: Entry, found: CheckOutcome): void {
 
 /** What was found, unless the fault is ours: while we are blind, a server that does not answer was not checked. */
 function unlessBlind({ sight, clock }: PollParts, entry: Entry, found: CheckOutcome): CheckOutcome {
-  if (found.kind !== 'failed' || !isUnanswered(found) || isDown(entry.server.state)) return found;
+  if (!isUnanswered(found) || isDown(entry.server.state)) return found;
   if (sight.blindSinceMs(clock.monotonicMs()) === null) return found;
   return {
     kind: 'not_checked',
@@ -206,6 +206,10 @@ async function withToken<T>(
   return ask(entry.target, opened.token);
 }
 
+/** Whether anything came back. */
+const isReached = (outcome: CheckOutcome): boolean =>
+  outcome.kind === 'answered' || (outcome.kind === 'failed' && outcome.reached);
+
 const isAborted = (outcome: CheckOutcome): boolean =>
   outcome.kind === 'not_checked' && outcome.reason === 'aborted';
 
@@ -214,9 +218,7 @@ const notBefore = (now: Date, earliest: Date | null): Date =>
 
 /** A time means something only where something answered. */
 const answeredIn = ({ outcome, durationMs }: CheckResult): number | null =>
-  outcome.kind === 'answered' || (outcome.kind === 'failed' && outcome.reached)
-    ? Math.round(durationMs)
-    : null;
+  isReached(outcome) ? Math.round(durationMs) : null;
 
 function historyRow(entry: Entry, result: CheckResult): HealthCheckRow {
   const { outcome } = result;

@@ -19,11 +19,14 @@ export const needsWitness = (state: HealthState, isOutOfReach: boolean): boolean
   isOutOfReach || isLastChance(state);
 
 /** Whether nothing at all came back: what only another worker can judge. */
-export const isUnanswered = (outcome: CheckOutcome): boolean => outcome.kind === 'failed' && !outcome.reached;
+export const isUnanswered = (
+  outcome: CheckOutcome,
+): outcome is Extract<CheckOutcome, { kind: 'failed' }> & { reached: false } =>
+  outcome.kind === 'failed' && !outcome.reached;
 
 /** Which finding counts as the server's, where `other` is what another worker found at the same time, if any did. */
 export function weigh(own: Finding, other: Finding | null): { finding: Finding; because: WitnessReason } {
-  if (own.outcome.kind !== 'failed' || own.outcome.reached) return { finding: own, because: 'own_answer' };
+  if (!isUnanswered(own.outcome)) return { finding: own, because: 'own_answer' };
   if (other === null) return { finding: own, because: 'nobody_saw' };
   const { outcome, durationMs } = other;
   if (outcome.kind === 'not_checked') {
