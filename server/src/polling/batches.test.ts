@@ -224,10 +224,10 @@ describe('batches with a disk', () => {
     const { batches, known } = store({ spool: await spoolOn(disk), holds: () => held.promise });
     for (const item of numbers(5)) batches.add(item);
     const flushed = batches.flush();
-    known.nowMs = 999;
+    known.nowMs = 899;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(5);
-    known.nowMs = 1_000;
+    known.nowMs = 900;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(0);
 
@@ -266,9 +266,9 @@ describe('batches with a disk', () => {
     batches.add(0);
     const flushed = batches.flush();
     for (const item of [1, 2, 3]) batches.add(item);
-    known.nowMs = 900;
+    known.nowMs = 800;
     await batches.spillIfStuck();
-    known.nowMs = 1_800;
+    known.nowMs = 1_600;
     const first = held;
     held = Promise.withResolvers<void>();
     first.resolve();
@@ -276,7 +276,7 @@ describe('batches with a disk', () => {
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(3);
     batches.add(4);
-    known.nowMs = 1_900;
+    known.nowMs = 1_700;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(0);
     held.resolve();

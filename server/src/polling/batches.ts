@@ -49,8 +49,8 @@ export type BatchesOptions<T> = {
   onOverflow(item: T): void;
 };
 
-/** Of an item in memory that has been seen there. Until then another second may have passed. */
-const maxAgeMs = 1_000;
+/** Since an item was seen in memory. Less than the second from one look to the next: no timer is exact. */
+const maxAgeMs = 900;
 // Each a sync, and as much memory again.
 const recordsPerAppend = 16;
 

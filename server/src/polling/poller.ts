@@ -4,7 +4,6 @@ import type { EventFeed } from '../events/feed.ts';
 import { healthIntervalMs } from '../health/breaker.ts';
 import type { JobId, ServerId } from '../ids.ts';
 import type { Clock } from '../platform/clock.ts';
-import { isFaultOfStatement } from '../platform/database-failure.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
@@ -16,12 +15,12 @@ import { createOutlook } from './outlook.ts';
 import type { PollStore } from './poll-store.ts';
 import { type OpenToken, type PollParts, pollHealth, pollMetrics } from './polls.ts';
 import type { ReferenceProbe } from './references.ts';
-import { createRefusal } from './refusal.ts';
 import { createResults } from './results.ts';
 import { createRoster, type ServerKey } from './roster.ts';
 import { createRosterWork } from './roster-work.ts';
 import { createScheduler } from './scheduler.ts';
 import type { WorkerReport, WorkerRow, WorkerStats } from './slots.ts';
+import { createStoring } from './storing.ts';
 
 export type Poller = {
   /** Takes slots, loads their servers and polls them, until `stop`. Resolves when the first slots are leased. */
@@ -50,12 +49,8 @@ export type PollerOptions = {
   metricsIntervalMs: number;
 };
 
-// A batch costs PostgreSQL much the same whether it is small or large; what somebody waits for is not held back.
-const flushIntervalMs = 1_000;
 /** A poll that takes longer is not waited for: whoever takes the server over asks it again at once. */
 const drainTimeoutMs = 2_000;
-// At the end: longer than a database takes that takes anything. The rest waits on disk for the next start.
-const lastFlushMs = 3_000;
 const noStats = (): WorkerStats => ({
   health: { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null },
   metrics: {
@@ -82,17 +77,14 @@ export function createPoller(options: PollerOptions): Poller {
   const work = createRosterWork({ clock, log, ended: ended.signal });
   const stats = noStats();
   let seq = 0;
-  let flushSoon = new AbortController();
-  /** Whether the database took the last batches. */
-  let isTaking = true;
   let tasks: Promise<unknown>[] = [];
 
   const results = createResults({ store, clock, log, instruments, spool, onChanges: () => feed.announce() });
-  const refusal = createRefusal(clock);
+  const storing = createStoring({ results, clock, log, ended: ended.signal });
   const outlook = createOutlook({
     ...options,
     roster,
-    ask: entry => scheduler.request(entry, 'health', clock.now()),
+    ask: entry => scheduler.advance(entry, 'health'),
     hasOthers: () => leases.hasOthers(),
   });
   const parts: PollParts = { ...options, ...outlook, results, stats, nextSeq: () => ++seq };
@@ -111,7 +103,7 @@ export function createPoller(options: PollerOptions): Poller {
         // A bug of ours: said loudly, and never the server's fault.
         log.error({ err: error, server: entry.server.id, kind }, 'a poll failed unexpectedly');
       } finally {
-        if (requestedAt !== null) flushSoon.abort();
+        if (requestedAt !== null) storing.soon();
       }
       return null;
     },
@@ -138,7 +130,7 @@ export function createPoller(options: PollerOptions): Poller {
 
   function report(): WorkerReport {
     const { latenessP99Seconds } = current();
-    return { stats, conditions: { ...outlook.conditions(latenessP99Seconds), ...refusal.conditions() } };
+    return { stats, conditions: { ...outlook.conditions(latenessP99Seconds), ...storing.conditions() } };
   }
 
   function current(): WorkerStats {
@@ -199,91 +191,16 @@ export function createPoller(options: PollerOptions): Poller {
     }
   }
 
-  async function flushLoop(): Promise<void> {
-    while (!ended.signal.aborted) {
-      flushSoon = new AbortController();
-      const startMs = clock.monotonicMs();
-      isTaking = await flush();
-      await results.spillIfStuck();
-      spooled();
-      // What waits on disk goes on at once; what has just come may gather.
-      if (isTaking && results.isBehind()) continue;
-      // One that took long has left others waiting for as long.
-      const tookMs = isTaking ? clock.monotonicMs() - startMs : 0;
-      await clock.sleep(
-        Math.max(0, flushIntervalMs - tookMs),
-        AbortSignal.any([ended.signal, flushSoon.signal]),
-      );
-    }
-  }
-
-  /** Whether the database took what it was given. Results go to disk also while it says neither yes nor no. */
-  async function flush(): Promise<boolean> {
-    const done = new AbortController();
-    const flushed = results.flush().then(
-      () => {
-        refusal.tried(null);
-        return true;
-      },
-      (error: unknown) => {
-        refusal.tried(error);
-        const { records } = spooled();
-        log.warn(
-          { err: error, inMemory: results.waiting(), onDisk: records },
-          'results cannot be stored now; they wait',
-        );
-        return false;
-      },
-    );
-    void flushed.then(() => done.abort());
-    while (!done.signal.aborted) {
-      await clock.sleep(flushIntervalMs, done.signal);
-      if (!done.signal.aborted) await results.spillIfStuck();
-    }
-    return flushed;
-  }
-
-  /** Once nothing new is asked: what the database does not take in time is on disk when this resolves. */
-  async function storeTheRest(): Promise<void> {
-    // Who stops us may not wait for long; a database that has just refused is not asked again.
-    if (isTaking) {
-      const stored = results.flush().then(
-        () => true,
-        () => false,
-      );
-      isTaking = await Promise.race([stored, clock.sleep(lastFlushMs).then(() => false)]);
-    }
-    await results.spill();
-    const lost = results.waiting();
-    if (lost > 0) log.error({ lost }, 'results could neither be stored nor written to disk before the end');
-  }
-
-  /** A lease writes with a higher epoch than any before it: what an earlier process left must come first. */
-  async function storeWhatIsLeft(): Promise<void> {
-    for (;;) {
-      try {
-        return await results.flushStates();
-      } catch (error) {
-        if (isFaultOfStatement(error)) {
-          // It may take days until somebody mends that. Their history is stored then.
-          log.error({ err: error }, 'states of before cannot be stored, and are given up; polling starts');
-          return;
-        }
-        log.warn({ err: error }, 'states of before cannot be stored; trying again before polling starts');
-        await clock.sleep(flushIntervalMs, ended.signal);
-      }
-    }
-  }
-
   let unsubscribe = (): void => {};
   return {
     async start() {
       // First listen, then load: what is committed in between is seen twice and not missed.
       unsubscribe = feed.subscribe(onEvents);
-      await storeWhatIsLeft();
+      // A lease writes with a higher epoch than any before it: what an earlier process left must come first.
+      await storing.storeWhatIsLeft();
       await leases.start();
       const { signal } = ended;
-      tasks = [scheduler.run(signal), flushLoop(), leases.run(signal), outlook.run(signal)];
+      tasks = [scheduler.run(signal), storing.run(), leases.run(signal), outlook.run(signal)];
     },
     async stop() {
       unsubscribe();
@@ -291,10 +208,10 @@ export function createPoller(options: PollerOptions): Poller {
       await Promise.all([...tasks, work.idle()]);
       await Promise.race([scheduler.drain(), clock.sleep(drainTimeoutMs)]);
       for (const entry of roster.all()) enrolment.dismiss(entry);
-      await storeTheRest();
+      await storing.storeTheRest();
       await leases.stop();
       // A poll that was not waited for may have had its answer since.
-      await storeTheRest();
+      await storing.storeTheRest();
     },
     stats: current,
   };

@@ -254,6 +254,28 @@ describe('a poll somebody asks for', () => {
   });
 });
 
+describe('a poll that is brought forward', () => {
+  it('starts at once, and those after it keep their rhythm', async () => {
+    const world = begin(1, quick);
+    await world.clock.advance(60_000);
+    const before = world.times(0).length;
+    world.scheduler.advance(world.entries[0]!, 'health');
+    await world.clock.advance(gatherMs);
+    expect(world.times(0)).toHaveLength(before + 1);
+    expect(world.polls.at(-1)!.requestedAt).toBeNull();
+    await world.clock.advance(60_000 - gatherMs);
+    expect(world.times(0)).toHaveLength(before + 3);
+  });
+
+  it('is the one that runs, where one does', async () => {
+    const world = begin(1, () => ({ tookMs: 10_000 }));
+    await world.clock.advance(world.offset(0) + 100);
+    world.scheduler.advance(world.entries[0]!, 'health');
+    await world.clock.advance(15_000);
+    expect(world.times(0)).toHaveLength(1);
+  });
+});
+
 describe('a server in doubt', () => {
   it('is looked at again as soon as it wants, and then goes on in its rhythm', async () => {
     const rechecks = [5_000, 10_000];

@@ -13,6 +13,8 @@ export type Scheduler = {
   stop(entry: Entry): void;
   /** As soon as possible, in a lane of its own; after the running one, if one is running. */
   request(entry: Entry, kind: Kind, at: Date): void;
+  /** The next regular poll is due now, where none is running; those after it keep their rhythm. */
+  advance(entry: Entry, kind: Kind): void;
   /** The lateness of the polls of the last minute, 99th percentile, in seconds. */
   latenessP99Seconds(): number;
   run(signal: AbortSignal): Promise<void>;
@@ -159,6 +161,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       const track = entry.tracks[kind];
       if (track.running) track.requestedAt = at;
       else start(entry, kind, { lane: 'on_demand', dueMs: clock.monotonicMs(), requestedAt: at });
+    },
+    advance(entry, kind) {
+      if (!entry.tracks[kind].running) put(entry, kind, clock.monotonicMs());
     },
     latenessP99Seconds: () => lateness.p99Ms(clock.monotonicMs()) / 1000,
     async run(signal) {

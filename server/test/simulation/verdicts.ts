@@ -88,9 +88,9 @@ function unjustified(
       bases.includes(each.from) &&
       each.to === toBasis &&
       statusesOn[toBasis].includes(to) &&
-      each.causes.includes(judged),
+      judged.some(cause => each.causes.includes(cause)),
   );
-  if (!isLegal) return [`${named} because it ${judged}`];
+  if (!isLegal) return [`${named} because it ${judged.join(' or ')}`];
   const run = evidence.runBefore(write, cause);
   if (toBasis === 'down' && basis !== 'down') {
     if (run.length < failuresToDown) return [`${named} after ${run.length} failures`];
@@ -112,7 +112,8 @@ type Evidence = {
   writerOf(write: HealthWrite): World['workers'][number]['process'] | null;
   /** The check that a change was made for, or null where the writer made none then. */
   causeOf(write: HealthWrite, change: HealthChange): Poll | null;
-  judge(poll: Poll): Cause;
+  /** What it may have been to its worker. More than one where no row says it: the row is lost, or another worker's. */
+  judge(poll: Poll): readonly Cause[];
   /**
    * The checks up to the cause that found the same as it, in a row: those of its writer, and where they reach
    * back to the beginning of its lease, all that others made before, of which it may have been told.
@@ -122,6 +123,8 @@ type Evidence = {
   /** Whether the server was well from then until that check. */
   wasWell(cause: Poll, fromMs: number): boolean;
 };
+
+const causeOf = (found: Poll['found']): Cause => (found === 'well' ? 'answered' : 'failed');
 
 function gather({ network, database, workers }: World): Evidence {
   const { checks, leases } = database.tables;
@@ -137,11 +140,13 @@ function gather({ network, database, workers }: World): Evidence {
   const writerOf: Evidence['writerOf'] = ({ epoch }) =>
     processes.get(leases.get(epoch)?.owner ?? workers[0]!.id) ?? null;
 
-  function judge({ key, found }: Poll): Cause {
+  function judge({ key, found, server }: Poll): readonly Cause[] {
     const row = checks.get(key);
-    if (row?.status === 'error') return 'not_checked';
-    if (row !== undefined && isWitnessed(row)) return row.status === 'healthy' ? 'answered' : 'failed';
-    return found === 'well' ? 'answered' : 'failed';
+    const isShared = byServer.get(server.id)!.filter(poll => poll.key === key).length > 1;
+    if (row === undefined || isShared)
+      return found === 'nothing' ? ['failed', 'not_checked'] : [causeOf(found)];
+    if (row.status === 'error') return ['not_checked'];
+    return [causeOf(isWitnessed(row) && row.status === 'healthy' ? 'well' : found)];
   }
 
   return {
@@ -156,10 +161,11 @@ function gather({ network, database, workers }: World): Evidence {
       const wanted = judge(cause);
       const earlier = byServer.get(id)!.filter(poll => poll.heardMs! <= cause.heardMs!);
       const isOwn = (poll: Poll): boolean => poll.by === cause.by && poll.askedMs >= sinceMs;
-      const own = earlier.filter(isOwn).filter(poll => judge(poll) !== 'not_checked');
-      const broken = own.findLastIndex(poll => judge(poll) !== wanted);
+      const isLike = (poll: Poll): boolean => judge(poll)[0] === wanted[0];
+      const own = earlier.filter(isOwn).filter(poll => judge(poll)[0] !== 'not_checked');
+      const broken = own.findLastIndex(poll => !isLike(poll));
       if (broken !== -1) return own.slice(broken + 1);
-      return [...earlier.filter(poll => !isOwn(poll) && judge(poll) === wanted), ...own];
+      return [...earlier.filter(poll => !isOwn(poll) && isLike(poll)), ...own];
     },
     answersWithin: (id, fromMs, toMs) =>
       (byServer.get(id) ?? []).filter(
