@@ -100,6 +100,8 @@ export async function loadServerTokens(
   db: SystemDb,
   servers: readonly { organizationId: OrganizationId; serverId: ServerId }[],
 ): Promise<SealedServerToken[]> {
+  // The lateral join looks each one up. Left to itself the planner hashes the secrets of the whole installation
+  // for every 3,000 that are asked for: 205 ms instead of 16 in a fleet of 100,000.
   const organizationIds = servers.map(server => server.organizationId);
   const serverIds = servers.map(server => server.serverId);
   return db.many(sql<SealedServerToken>`
@@ -107,9 +109,11 @@ export async function loadServerTokens(
            s.data_key_id as "dataKeyId", s.version, s.nonce, s.ciphertext,
            k.master_key_id as "masterKeyId", k.wrapped_key as "wrappedKey"
     from unnest(${organizationIds}::uuid[], ${serverIds}::uuid[]) as wanted (organization_id, server_id)
-    join server_secrets s on s.organization_id = wanted.organization_id and s.server_id = wanted.server_id
-    join data_keys k on k.organization_id = s.organization_id and k.id = s.data_key_id
-    where s.purpose = 'polling_token'`);
+    cross join lateral (
+      select * from server_secrets
+      where organization_id = wanted.organization_id and server_id = wanted.server_id and purpose = 'polling_token'
+      offset 0) as s
+    join data_keys k on k.organization_id = s.organization_id and k.id = s.data_key_id`);
 }
 
 /** Start-up check: throws a StartupError when a data key was wrapped by a master key that is not loaded. */
