@@ -23,6 +23,8 @@ export type Process = {
 export function createProcess(name: string, timeline: Timeline, wallOffsetMs: () => number): Process {
   let state: 'running' | 'paused' | 'dead' = 'running';
   let held: (() => void)[] = [];
+  /** What nobody will end once the process is dead: a signal that is listened to is never collected. */
+  const sleeping = new Set<() => void>();
   const pauses: { fromMs: number; toMs: number }[] = [];
   const run = (work: () => void): void => {
     if (state === 'running') work();
@@ -39,17 +41,23 @@ export function createProcess(name: string, timeline: Timeline, wallOffsetMs: ()
             resolve();
             return;
           }
+          const forget = (): void => {
+            signal?.removeEventListener('abort', onAbort);
+            sleeping.delete(forget);
+          };
           const onAbort = (): void => {
             cancel();
+            sleeping.delete(forget);
             resolve();
           };
           const cancel = timeline.after(ms, () =>
             run(() => {
-              signal?.removeEventListener('abort', onAbort);
+              forget();
               resolve();
             }),
           );
           signal?.addEventListener('abort', onAbort, { once: true });
+          sleeping.add(forget);
         }),
     },
     isAlive: () => state !== 'dead',
@@ -58,6 +66,7 @@ export function createProcess(name: string, timeline: Timeline, wallOffsetMs: ()
     kill() {
       state = 'dead';
       held = [];
+      for (const forget of sleeping) forget();
     },
     pause() {
       if (state !== 'running') return;
