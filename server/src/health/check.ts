@@ -1,11 +1,11 @@
-import type { EgressReason } from '../platform/egress/client.ts';
+import type { EgressReason, UnaskedReason } from '../platform/egress/fault.ts';
 
 /** One part of a server as it reported it. */
 export type Component = { healthy: boolean; critical: boolean; status: string; message?: string };
 
 /** Why a check failed although we asked: a name that stays, for people and for programs. */
 export type FailureReason =
-  | Exclude<EgressReason, 'policy_denied' | 'local_fault' | 'aborted'>
+  | Exclude<EgressReason, UnaskedReason>
   | 'auth_failed'
   | 'not_found'
   | 'bad_payload'
@@ -15,12 +15,7 @@ export type FailureReason =
  * Why there was no check at all: nothing the server did. `observer_fault`: many servers that have nothing to do
  * with each other failed at once, so what failed is on our side.
  */
-export type NotCheckedReason =
-  | 'policy_denied'
-  | 'local_fault'
-  | 'aborted'
-  | 'token_unreadable'
-  | 'observer_fault';
+export type NotCheckedReason = UnaskedReason | 'token_unreadable' | 'observer_fault';
 
 /** What one check found. A failed probe is a value like any other. */
 export type CheckOutcome =

@@ -1,6 +1,7 @@
 import type { CheckOutcome } from '../health/check.ts';
 import type { ParsedMetrics } from '../metrics/metric.ts';
 import type { Egress, EgressFailure, EgressReply } from '../platform/egress/client.ts';
+import { isAnswered, isUnasked } from '../platform/egress/fault.ts';
 import type { TargetUrl } from '../platform/egress/url.ts';
 import type { AdapterName } from '../servers/server.ts';
 import type { Adapter, AdapterMemory } from './adapters/adapter.ts';
@@ -111,24 +112,7 @@ function choiceOf(attempt: number, preferred: number): number {
   return attempt <= preferred ? attempt - 1 : attempt;
 }
 
-function outcomeOf(failure: EgressFailure): CheckOutcome {
-  const { reason, detail } = failure;
-  switch (reason) {
-    case 'policy_denied':
-    case 'local_fault':
-    case 'aborted':
-      return { kind: 'not_checked', reason, detail };
-    case 'redirect':
-    case 'too_large':
-    case 'bad_encoding':
-    case 'bad_response':
-      return { kind: 'failed', reason, detail, reached: true };
-    case 'dns_failed':
-    case 'refused':
-    case 'timeout':
-    case 'tls_failed':
-    case 'reset':
-    case 'unreachable':
-      return { kind: 'failed', reason, detail, reached: false };
-  }
-}
+const outcomeOf = ({ reason, detail }: EgressFailure): CheckOutcome =>
+  isUnasked(reason)
+    ? { kind: 'not_checked', reason, detail }
+    : { kind: 'failed', reason, detail, reached: isAnswered(reason) };

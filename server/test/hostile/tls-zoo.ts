@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { selfSigned } from '../../../agent/src/certificate.ts';
-import type { EgressReason } from '../../src/platform/egress/client.ts';
+import type { EgressReason } from '../../src/platform/egress/fault.ts';
 import { type Beast, listen } from './listener.ts';
 
 type TlsEntry = { name: string; expectEgress: EgressReason; start(): Promise<Beast> };

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
-import type { EgressReason } from '../../src/platform/egress/client.ts';
+import type { EgressReason } from '../../src/platform/egress/fault.ts';
 import { type Beast, listen } from './listener.ts';
 import { tlsZoo } from './tls-zoo.ts';
 

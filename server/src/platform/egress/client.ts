@@ -12,7 +12,6 @@ import { createTlsMemory, type TlsOptions, trustOf } from './trust.ts';
 import type { TargetUrl } from './url.ts';
 
 export type { EgressFailure, EgressReply } from './exchange.ts';
-export type { EgressReason } from './fault.ts';
 
 export type EgressRequest = {
   /** Parsed once and used for every poll. */

@@ -1,21 +1,35 @@
+/** What a failed call says of its target: nothing, that something is there and spoke, or that nothing did. */
+const saying = {
+  policy_denied: 'not_asked',
+  local_fault: 'not_asked',
+  aborted: 'not_asked',
+  redirect: 'answered',
+  too_large: 'answered',
+  bad_encoding: 'answered',
+  bad_response: 'answered',
+  dns_failed: 'silent',
+  refused: 'silent',
+  timeout: 'silent',
+  tls_failed: 'silent',
+  reset: 'silent',
+  unreachable: 'silent',
+} as const;
+
 /**
  * Why a call failed. `local_fault` is ours (no descriptors, no memory, a stalled process), never the server's;
  * `policy_denied` means that nothing was sent at all.
  */
-export type EgressReason =
-  | 'policy_denied'
-  | 'dns_failed'
-  | 'refused'
-  | 'timeout'
-  | 'tls_failed'
-  | 'reset'
-  | 'bad_response'
-  | 'too_large'
-  | 'bad_encoding'
-  | 'redirect'
-  | 'aborted'
-  | 'unreachable'
-  | 'local_fault';
+export type EgressReason = keyof typeof saying;
+
+/** The reasons that say nothing of the target: we did not ask it, or did not wait. */
+export type UnaskedReason = {
+  [Reason in EgressReason]: (typeof saying)[Reason] extends 'not_asked' ? Reason : never;
+}[EgressReason];
+
+export const isUnasked = (reason: EgressReason): reason is UnaskedReason => saying[reason] === 'not_asked';
+
+/** Whether something came back from the target, although it was no use. */
+export const isAnswered = (reason: EgressReason): boolean => saying[reason] === 'answered';
 
 /**
  * A failure on its way to a result. `message` is shown to people: it holds no message of Node, because those

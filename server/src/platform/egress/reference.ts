@@ -1,4 +1,5 @@
 import type { Egress } from './client.ts';
+import { isAnswered, isUnasked } from './fault.ts';
 import { createEgressPolicy } from './policy.ts';
 import { parseHostPort, parseTargetUrl, type TargetUrl } from './url.ts';
 
@@ -30,25 +31,8 @@ const maxBodyBytes = 64 * 1024;
 /** Whether the reference answers, whatever it answers. Null: we could not ask. `egress` is one under `referencePolicy`. */
 export async function askReference(egress: Egress, { url, isHttp }: Reference): Promise<boolean | null> {
   const failure = isHttp ? await getAnything(egress, url) : await egress.connect(url, timeoutMs);
-  switch (failure?.reason) {
-    case undefined:
-    case 'redirect':
-    case 'too_large':
-    case 'bad_encoding':
-    case 'bad_response':
-      return true;
-    case 'local_fault':
-    case 'aborted':
-    case 'policy_denied':
-      return null;
-    case 'dns_failed':
-    case 'refused':
-    case 'timeout':
-    case 'tls_failed':
-    case 'reset':
-    case 'unreachable':
-      return false;
-  }
+  if (failure === null) return true;
+  return isUnasked(failure.reason) ? null : isAnswered(failure.reason);
 }
 
 async function getAnything(egress: Egress, url: TargetUrl) {
