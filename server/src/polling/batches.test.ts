@@ -284,6 +284,28 @@ describe('batches with a disk', () => {
     expect(known.stored).toEqual(numbers(5));
   });
 
+  it('tell when what waits now is written, wherever it lies by then and whatever comes meanwhile', async () => {
+    const { batches, known } = store({ spool: await spoolOn(createMemoryDisk()) });
+    const add = (from: number, to: number): void => {
+      for (let item = from; item < to; item += 1) batches.add(item);
+    };
+    add(0, 9);
+    await batches.spill();
+    add(9, 15);
+    const isWritten = batches.checkpoint();
+    await batches.spill();
+    let next = 15;
+    while (!isWritten()) {
+      add(next, (next += 4));
+      await batches.flush(1);
+    }
+    expect(known.stored).toEqual(numbers(known.stored.length));
+    expect(known.stored.length).toBeGreaterThanOrEqual(15);
+    expect(batches.isEmpty()).toBe(false);
+    await batches.flush();
+    expect(batches.checkpoint()()).toBe(true);
+  });
+
   it('wait in memory where the disk is full or broken, as they were, and the newest is refused in the end', async () => {
     const disk = createMemoryDisk();
     const { batches, known } = store({ maxWaiting: 3, spool: await spoolOn(disk, 12) });

@@ -12,6 +12,8 @@ export type Batches<T> = {
    * is on disk by then, as far as the disk takes it.
    */
   flush(maxBatches?: number): Promise<void>;
+  /** Tells, whenever it is asked later, whether everything that waits now has been written. */
+  checkpoint(): () => boolean;
   /** Moves everything that waits in memory to disk, the batch that is being written included. */
   spill(): Promise<void>;
   /** `spill`, where too much waits in memory, something does for a second or more, or the last batch was not taken. */
@@ -60,6 +62,8 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
   // A batch that has been tried, or may be on disk, is repeated as it was: its natural keys make the repetition
   // harmless, and mixing newer items into it would not be.
   const cut: (readonly T[])[] = [];
+  /** Batches that are done with. They leave in the order in which they came. */
+  let left = 0;
   /** Where the batch lies that is being written, always at the head of its place. */
   let writing: 'memory' | 'spool' | null = null;
   let flushing: Promise<void> | null = null;
@@ -72,6 +76,8 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
   let seen: { atMs: number; added: number }[] = [];
 
   const onDisk = (): number => spool?.queue.records() ?? 0;
+
+  const isEmpty = (): boolean => inMemory === 0 && onDisk() === 0;
 
   function cutOne(): void {
     cut.push(waiting.slice(0, options.maxBatch));
@@ -125,6 +131,7 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
         if (writing === 'spool') await spool!.queue.drop();
         else inMemory -= cut.shift()!.length;
         writing = null;
+        left += 1;
       }
     } catch (error) {
       hasFailed = true;
@@ -153,6 +160,14 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
     return spilling;
   }
 
+  function flush(maxBatches = Number.POSITIVE_INFINITY): Promise<void> {
+    if (flushing === null) look();
+    flushing ??= drain(maxBatches).finally(() => {
+      flushing = null;
+    });
+    return flushing;
+  }
+
   function look(): void {
     seen = seen.filter(each => each.added > added - inMemory);
     seen.push({ atMs: options.nowMs(), added });
@@ -165,12 +180,10 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
       inMemory += 1;
       added += 1;
     },
-    flush(maxBatches = Number.POSITIVE_INFINITY) {
-      if (flushing === null) look();
-      flushing ??= drain(maxBatches).finally(() => {
-        flushing = null;
-      });
-      return flushing;
+    flush,
+    checkpoint() {
+      const end = left + onDisk() + cut.length + Math.ceil(waiting.length / options.maxBatch);
+      return () => left >= end || isEmpty();
     },
     spill,
     async spillIfStuck() {
@@ -180,7 +193,7 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
       if (isOld || hasFailed || inMemory > options.maxInMemory) await spill();
     },
     waiting: () => inMemory,
-    isEmpty: () => inMemory === 0 && onDisk() === 0,
+    isEmpty,
     isBehind: () => inMemory >= options.maxBatch || onDisk() > 0,
   };
 }

@@ -30,6 +30,8 @@ type Worker = {
   /** What its owner was told, in order. */
   told: string[];
   /** Lets one heartbeat happen and waits for its end. */
+  heartbeat(): Promise<void>;
+  /** The same, and for the end of what it hands over. */
   beat(): Promise<void>;
   /** Stops it as a crash does: nothing is given back. */
   crash(): Promise<void>;
@@ -40,6 +42,7 @@ let running: Worker[];
 beforeEach(async () => {
   database = await createTestDatabase();
   running = [];
+  storing = Promise.resolve();
 });
 afterEach(async () => {
   for (const worker of running) await worker.crash();
@@ -47,6 +50,8 @@ afterEach(async () => {
 });
 
 let started = 0;
+/** What workers that give slots back have to store first. */
+let storing: Promise<void>;
 /** What a worker sees wrong. */
 const conditions = new Map<WorkerId, Conditions>();
 async function startWorker(changes: { instance?: string; pin?: string } = {}) {
@@ -72,6 +77,7 @@ async function startWorker(changes: { instance?: string; pin?: string } = {}) {
     announce: () => undefined,
     gained: gained => told.push(`gained ${gained.length}`),
     async lost(slots) {
+      await storing;
       const { owned } = await database.db.system.one<{ owned: number }>(sql`
         select count(*)::int as owned from poll_slots where owner = ${id} and slot = any(${slots}::smallint[])`);
       told.push(`lost ${slots.length} while ${owned} were still its own`);
@@ -84,6 +90,10 @@ async function startWorker(changes: { instance?: string; pin?: string } = {}) {
     id,
     told,
     async beat() {
+      await worker.heartbeat();
+      await leases.idle();
+    },
+    async heartbeat() {
       // Each heartbeat ends by going to sleep again.
       const before = beats;
       await clock.advance(heartbeatMs);
@@ -135,6 +145,24 @@ describe('workers share the slots', () => {
     expect(first.told).toEqual(['gained 256', 'lost 128 while 128 were still its own']);
     await second.beat();
     expect(second.told).toEqual(['gained 128']);
+  });
+
+  it('and go on with their heartbeats while that takes its time: what is theirs stays so', async () => {
+    const stored = Promise.withResolvers<void>();
+    storing = stored.promise;
+    const [first, second] = [await startWorker(), await startWorker()];
+    for (let round = 0; round < 3; round += 1) {
+      await silence(first);
+      await first.heartbeat();
+      await second.beat();
+    }
+    expect(shares()).toEqual([128, 0]);
+    stored.resolve();
+    await first.leases.idle();
+    await second.beat();
+    expect(shares()).toEqual([128, 128]);
+    expect(first.told).toEqual(['gained 256', 'lost 128 while 128 were still its own']);
+    expectNoSlotHeldTwice();
   });
 
   it('and take over at the next heartbeat what one gives back when it stops', async () => {
@@ -223,7 +251,11 @@ describe('a slot that is a worker’s own by the books alone', () => {
     );
     await worker.beat();
     expect(worker.leases.held().size).toBe(256);
-    expect(worker.told).toEqual(['gained 256', 'lost 10 while 10 were still its own', 'gained 10']);
+    expect(worker.told.map(what => what.replace(/ while.*/, '')).toSorted()).toEqual([
+      'gained 10',
+      'gained 256',
+      'lost 10',
+    ]);
   });
 });
 

@@ -14,6 +14,8 @@ export type Leases = {
   run(signal: AbortSignal): Promise<void>;
   /** Does not wait for the next heartbeat: somebody came, went, or gave slots back. */
   wake(): void;
+  /** Resolves when nothing is being handed over any more. */
+  idle(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -29,7 +31,7 @@ export type LeasesOptions = {
   announce(): void;
   /** Called with slots that are ours from now on. No heartbeat waits until their servers are loaded: leases would end. */
   gained(leases: readonly Lease[]): void;
-  /** Resolves when what is known of the slots' servers is stored, as far as that is possible. */
+  /** Resolves, and never rejects, when what is known of the slots' servers is stored, as far as possible. No heartbeat waits for it. */
   lost(slots: readonly number[]): Promise<void>;
 };
 
@@ -41,6 +43,9 @@ export type LeasesOptions = {
 export function createLeases(options: LeasesOptions): Leases {
   const { store, clock, log, worker } = options;
   const held = new Map<number, number>();
+  /** Not polled any more, and ours until what is known of their servers is stored. */
+  const leaving = new Set<number>();
+  const handingOver = new Set<Promise<void>>();
   let early = new AbortController();
   let others = 0;
 
@@ -51,13 +56,12 @@ export function createLeases(options: LeasesOptions): Leases {
     const live = await store.heartbeat(worker.id, options.report());
     others = live.filter(id => id !== worker.id).length;
     const kept = await store.renewLeases(worker.id);
-    await lose(
-      [...held.keys()].filter(
-        slot => !kept.some(lease => lease.slot === slot && lease.epoch === held.get(slot)),
-      ),
-    );
+    const epochs = new Map(kept.map(({ slot, epoch }) => [slot, epoch]));
+    lose([...held].filter(([slot, epoch]) => epochs.get(slot) !== epoch).map(([slot]) => slot));
     // Claimed by a statement whose answer was lost, or not given back: ours, and polled by nobody.
-    const strays = kept.filter(({ slot, epoch }) => held.get(slot) !== epoch).map(({ slot }) => slot);
+    const strays = [...epochs]
+      .filter(([slot, epoch]) => held.get(slot) !== epoch && !leaving.has(slot))
+      .map(([slot]) => slot);
     if (strays.length > 0) await release(strays);
     const rank = live.indexOf(worker.id);
     if (rank === -1) {
@@ -70,10 +74,7 @@ export function createLeases(options: LeasesOptions): Leases {
     }
     const share = fairShare(live.length, rank);
     const excess = ordinary().slice(share);
-    if (excess.length > 0) {
-      await lose(excess);
-      await release(excess);
-    }
+    giveBack(excess);
     take(await store.claimSlots(worker.id, share - ordinary().length));
     if (options.pin === null || held.size > ordinary().length) return;
     take(await store.claimPinnedSlot(worker.id, options.pin));
@@ -89,11 +90,33 @@ export function createLeases(options: LeasesOptions): Leases {
     options.announce();
   }
 
-  async function lose(slots: readonly number[]): Promise<void> {
+  /** They are somebody else's, or will be once `after` is done. */
+  function lose(slots: readonly number[], after: () => Promise<void> = async () => undefined): void {
     if (slots.length === 0) return;
     for (const slot of slots) held.delete(slot);
-    await options.lost(slots);
+    const done = options
+      .lost(slots)
+      .then(after)
+      .finally(() => handingOver.delete(done));
+    handingOver.add(done);
   }
+
+  /** What cannot be given back now is, once it is found to be ours and polled by nobody. */
+  function giveBack(slots: readonly number[]): void {
+    for (const slot of slots) leaving.add(slot);
+    lose(slots, async () => {
+      try {
+        await release(slots);
+      } catch (error) {
+        log.warn({ err: error }, 'slots could not be given back; trying again');
+      }
+      for (const slot of slots) leaving.delete(slot);
+    });
+  }
+
+  const idle = async (): Promise<void> => {
+    await Promise.all(handingOver);
+  };
 
   return {
     held: () => held,
@@ -114,8 +137,10 @@ export function createLeases(options: LeasesOptions): Leases {
       }
     },
     wake: () => early.abort(),
+    idle,
     async stop() {
       held.clear();
+      await idle();
       try {
         await store.unregisterWorker(worker.id);
         options.announce();

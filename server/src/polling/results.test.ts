@@ -37,8 +37,11 @@ async function addLargeFleet(): Promise<void> {
   await database.db.system.execute(sql`analyze managed_servers`);
 }
 
-/** Results over the real database, and the SQLSTATE of every statement that it refused. */
-function begin() {
+/**
+ * Results over the real database, and the SQLSTATE of every statement that it refused. `meanwhile` happens whenever
+ * states are written.
+ */
+function begin(meanwhile: () => void = () => undefined) {
   const refused: (string | null)[] = [];
   const noting = async <T>(work: Promise<T>): Promise<T> => {
     try {
@@ -52,7 +55,10 @@ function begin() {
   const db: SystemDb = {
     ...system,
     execute: query => noting(system.execute(query)),
-    transaction: work => noting(system.transaction(work)),
+    transaction(work) {
+      meanwhile();
+      return noting(system.transaction(work));
+    },
   };
   const instruments = createInstruments();
   const log = createLog({ level: 'silent' });
@@ -160,4 +166,18 @@ it('a result that the database refuses costs itself alone, in its own table alon
   const rows = await database.db.system.many<{ server_id: string }>(sql`
     select server_id from server_health_checks where server_id in (${good}, ${bad})`);
   expect(rows).toEqual([{ server_id: good }]);
+});
+
+it('states of a moment are stored although newer ones keep coming: polling goes on while slots change hands', async () => {
+  const [first, busy] = [
+    await addServer(database.db, organizationId),
+    await addServer(database.db, organizationId),
+  ];
+  const { results } = begin(() => results.health(...healthOf(busy)));
+  results.health(...healthOf(first));
+  await results.flushStates();
+  const { health_status } = await database.db.system.one<{ health_status: string }>(sql`
+    select health_status from managed_servers where id = ${first}`);
+  expect(health_status).toBe('healthy');
+  expect(results.waiting()).toBeGreaterThan(0);
 });

@@ -19,7 +19,7 @@ export type Results = {
    * Throws while it is away; then what waits is on disk, as far as the disk takes it, and is tried again.
    */
   flush(): Promise<void>;
-  /** Brings every state that waits to the database, also those an earlier process left. Throws while it is away. */
+  /** Brings every state that waits now to the database, also those an earlier process left. Throws while it is away. */
   flushStates(): Promise<void>;
   /** Takes what waits in memory to disk. */
   spill(): Promise<void>;
@@ -107,7 +107,9 @@ export function createResults(options: ResultsOptions): Results {
       throwFirst(done);
     },
     async flushStates() {
-      while (states.some(each => !each.isEmpty())) throwFirst(await flushSomeStates());
+      // Of a fleet that is polled on meanwhile there is always something that waits.
+      const areStored = states.map(each => each.checkpoint());
+      while (!areStored.every(isStored => isStored())) throwFirst(await flushSomeStates());
     },
     spill: () => inAll(queues, each => each.spill()),
     spillIfStuck: () => inAll(queues, each => each.spillIfStuck()),

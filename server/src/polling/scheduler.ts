@@ -62,7 +62,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const track = entry.tracks[kind];
     if (track.scheduled !== null) schedule.drop(track.scheduled);
     track.scheduled = schedule.add({ entry, kind }, dueMs);
-    wake.abort();
+    // Each call makes an error with its stack, also where it has been made before.
+    if (!wake.signal.aborted) wake.abort();
   }
 
   function due({ entry, kind }: Due, dueMs: number, nowMs: number): void {
