@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { createLane } from './lanes.ts';
+import { systemClock } from '../platform/clock.ts';
+import { createLane as createLaneOf, createStarts } from './lanes.ts';
+
+const createLane = (concurrency: number) => createLaneOf(concurrency, createStarts(systemClock));
 
 /** A task that tells when it begins, and ends when it is told to. */
 function tasks() {
@@ -78,5 +81,63 @@ describe('a lane', () => {
     await end('a');
     await idle;
     expect(begun).toEqual(['a']);
+  });
+});
+
+describe('in one turn of the event loop', () => {
+  /** Lanes with room for everybody, and turns that end when they are told to. */
+  function turns(laneCount: number) {
+    let end = (): void => undefined;
+    const sleep = (): Promise<void> => new Promise(resolve => (end = resolve));
+    const starts = createStarts({ sleep });
+    const lanes = Array.from({ length: laneCount }, () => createLaneOf(512, starts));
+    const begun = lanes.map(() => 0);
+    return {
+      begun,
+      run(lane: number, count: number) {
+        for (let index = 0; index < count; index += 1) {
+          lanes[lane]!.run(() => {
+            begun[lane]! += 1;
+            return new Promise(() => undefined);
+          });
+        }
+      },
+      async nextTurn() {
+        end();
+        await new Promise(resolve => setImmediate(resolve));
+      },
+    };
+  }
+
+  it('64 polls start over all lanes, and the others in the next turns', async () => {
+    const { begun, run, nextTurn } = turns(2);
+    run(0, 40);
+    run(1, 110);
+    expect(begun).toEqual([40, 24]);
+    await nextTurn();
+    expect(begun).toEqual([40, 88]);
+    await nextTurn();
+    expect(begun).toEqual([40, 110]);
+  });
+
+  it('no lane keeps another one waiting, however much it has to do', async () => {
+    const { begun, run, nextTurn } = turns(3);
+    run(0, 400);
+    run(1, 400);
+    run(2, 1);
+    await nextTurn();
+    await nextTurn();
+    expect(begun).toEqual([64 + 63, 64, 1]);
+    for (let turn = 0; turn < 4; turn += 1) await nextTurn();
+    expect(begun[0]! + begun[1]!).toBe(7 * 64 - 1);
+    expect(Math.abs(begun[0]! - begun[1]!)).toBeLessThanOrEqual(64);
+  });
+
+  it('those that end at once count as well, and none is forgotten', async () => {
+    const lane = createLane(1);
+    const begun: number[] = [];
+    for (let index = 0; index < 150; index += 1) lane.run(async () => void begun.push(index));
+    await lane.idle();
+    expect(begun).toEqual(Array.from({ length: 150 }, (_, index) => index));
   });
 });

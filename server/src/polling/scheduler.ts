@@ -1,7 +1,7 @@
 import { isSuspect } from '../health/evaluate.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Instruments } from '../platform/instruments.ts';
-import { createLane } from './lanes.ts';
+import { createLane, createStarts } from './lanes.ts';
 import { createLateness } from './lateness.ts';
 import type { Due, Entry, Kind } from './roster.ts';
 import { createSchedule, firstDueMs, followingDueMs, offsetMs } from './schedule.ts';
@@ -47,10 +47,11 @@ const missedAfterMs = 1_000;
 export function createScheduler(options: SchedulerOptions): Scheduler {
   const { clock, instruments, intervalMs } = options;
   const schedule = createSchedule<Due>();
+  const starts = createStarts(clock);
   const lanes = {
-    live: createLane(concurrency.live),
-    suspect: createLane(concurrency.suspect),
-    on_demand: createLane(concurrency.on_demand),
+    live: createLane(concurrency.live, starts),
+    suspect: createLane(concurrency.suspect, starts),
+    on_demand: createLane(concurrency.on_demand, starts),
   };
   // Offsets count from midnight 1970, so that a restart, or another worker, keeps every server's rhythm.
   const originMs = clock.monotonicMs() - clock.now().getTime();
