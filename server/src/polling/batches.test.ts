@@ -224,10 +224,10 @@ describe('batches with a disk', () => {
     const { batches, known } = store({ spool: await spoolOn(disk), holds: () => held.promise });
     for (const item of numbers(5)) batches.add(item);
     const flushed = batches.flush();
-    known.nowMs = 899;
+    known.nowMs = 2_899;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(5);
-    known.nowMs = 900;
+    known.nowMs = 2_900;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(0);
 
@@ -260,15 +260,15 @@ describe('batches with a disk', () => {
     expect(batches.waiting()).toBe(1);
   });
 
-  it('go to it once they have been seen for a second, however much the store takes meanwhile', async () => {
+  it('go to it once they have been seen for three seconds, however much the store takes meanwhile', async () => {
     let held = Promise.withResolvers<void>();
     const { batches, known } = store({ spool: await spoolOn(createMemoryDisk()), holds: () => held.promise });
     batches.add(0);
     const flushed = batches.flush();
     for (const item of [1, 2, 3]) batches.add(item);
-    known.nowMs = 800;
+    known.nowMs = 2_800;
     await batches.spillIfStuck();
-    known.nowMs = 1_600;
+    known.nowMs = 5_600;
     const first = held;
     held = Promise.withResolvers<void>();
     first.resolve();
@@ -276,7 +276,7 @@ describe('batches with a disk', () => {
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(3);
     batches.add(4);
-    known.nowMs = 1_700;
+    known.nowMs = 5_700;
     await batches.spillIfStuck();
     expect(batches.waiting()).toBe(0);
     held.resolve();

@@ -16,7 +16,7 @@ export type Batches<T> = {
   checkpoint(): () => boolean;
   /** Moves everything that waits in memory to disk, the batch that is being written included. */
   spill(): Promise<void>;
-  /** `spill`, where too much waits in memory, something does for a second or more, or the last batch was not taken. */
+  /** `spill`, where too much waits in memory, something does for three seconds, or the last batch was not taken. */
   spillIfStuck(): Promise<void>;
   /** Items in memory. */
   waiting(): number;
@@ -51,8 +51,12 @@ export type BatchesOptions<T> = {
   onOverflow(item: T): void;
 };
 
-/** Since an item was seen in memory. Less than the second from one look to the next: no timer is exact. */
-const maxAgeMs = 900;
+/**
+ * Since an item was seen in memory, and until then another second may have passed: a killed worker loses four
+ * seconds at most. Shorter, and a worker that has much to do takes everything to disk and back, for an eighth of
+ * its time. A little less than three looks, as no timer is exact.
+ */
+const maxAgeMs = 2_900;
 // Each a sync, and as much memory again.
 const recordsPerAppend = 16;
 

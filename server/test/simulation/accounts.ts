@@ -14,9 +14,9 @@ type Excuse = 'unsynced' | 'refused';
 
 /**
  * A result is stored, on disk, or this young; stopped time does not count. A second at most until it is seen in
- * memory, another until what has been seen for so long is taken to disk, and the disk.
+ * memory, three until what has been seen for so long is taken to disk, and the disk.
  */
-const unsyncedMs = 2_000 + 100;
+const unsyncedMs = 4_000 + 100;
 /** What found nothing waits for another worker, as long as a check of that one may take, and two seconds. */
 const weighedMs = 12_000;
 const testifiedWithinMs = 15_000;
