@@ -99,6 +99,37 @@ it('keeps nothing of a server that was deleted', async () => {
   expect([[...started.keys()], roster.size(), forgotten]).toEqual([[], 0, [server.id]]);
 });
 
+describe('what was read of a slot that was lost and came back meanwhile', () => {
+  /** The slot changes hands twice while the worker waits for what it asked. */
+  function beginLosing(during: 'loadSlots' | 'loadServers' | 'loadTokens') {
+    const epochs = new Map([[1, 1]]);
+    const server = serverOf(1_000);
+    const world = begin([server], epochs);
+    const read = world.store[during]!.bind(world.store) as (...args: unknown[]) => Promise<never>;
+    world.store[during] = async (...args: unknown[]) => {
+      const found = await read(...args);
+      epochs.set(1, 3);
+      return found;
+    };
+    return { ...world, server };
+  }
+
+  it.each(['loadSlots', 'loadTokens'] as const)('is not taken up (%s): it may be old', async name => {
+    const { load, roster } = beginLosing(name);
+    expect(await load(false).next()).toBe(true);
+    expect(roster.size()).toBe(0);
+  });
+
+  it.each(['loadServers', 'loadTokens'] as const)(
+    'is not taken up after a change either (%s)',
+    async name => {
+      const { enrolment, roster, server } = beginLosing(name);
+      await enrolment.reload([server]);
+      expect(roster.size()).toBe(0);
+    },
+  );
+});
+
 describe('the slots of a large fleet', () => {
   const all = Array.from({ length: 40 }, (_, slot) => slot);
   const everySlot = (): Map<number, number> => new Map(all.map(slot => [slot, 7]));

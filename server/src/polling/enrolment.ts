@@ -32,8 +32,10 @@ type Options = {
   sight: Pick<Sight, 'forget'>;
   healthIntervalMs: number;
   /** The slots held now, each with the epoch of its lease. */
-  epochs(): ReadonlyMap<number, number>;
+  epochs(): Epochs;
 };
+
+type Epochs = ReadonlyMap<number, number>;
 
 /** On start, a small fleet is looked at again at once; for a large one that would be a stampede. */
 const smallFleet = 200;
@@ -56,12 +58,19 @@ export function createEnrolment(options: Options): Enrolment {
     if (entry.origin !== '') egress.forget(entry.origin);
   }
 
-  async function enrol(servers: readonly PolledServer[], lookNow: boolean): Promise<void> {
+  /**
+   * `under`: the leases that were held before the servers were read. Of a slot that was lost and came back meanwhile,
+   * somebody else has written newer states.
+   */
+  async function enrol(
+    servers: readonly PolledServer[],
+    { under, lookNow }: { under: Epochs; lookNow: boolean },
+  ): Promise<void> {
     const tokens = await store.loadTokens(servers);
     const tokenOf = new Map(tokens.map(token => [token.serverId, token]));
     for (const [index, server] of servers.entries()) {
-      const epoch = options.epochs().get(server.slot);
-      if (epoch === undefined) continue;
+      const epoch = under.get(server.slot);
+      if (epoch === undefined || options.epochs().get(server.slot) !== epoch) continue;
       const known = roster.get(server.id);
       if (known !== undefined && known.server.slot === server.slot) {
         refresh(known, server, tokenOf.get(server.id) ?? null);
@@ -129,6 +138,7 @@ export function createEnrolment(options: Options): Enrolment {
   }
 
   async function reload(keys: readonly ServerKey[]): Promise<void> {
+    const under = new Map(options.epochs());
     // One that was moved to a slot of somebody else is not ours any more.
     const servers = (await store.loadServers(keys)).filter(server => options.epochs().has(server.slot));
     const found = new Set(servers.map(server => server.id));
@@ -136,11 +146,12 @@ export function createEnrolment(options: Options): Enrolment {
       const entry = roster.get(id);
       if (entry !== undefined && !found.has(id)) dismiss(entry);
     }
-    await enrol(servers, false);
+    await enrol(servers, { under, lookNow: false });
   }
 
   return {
     load(leases, isFirst) {
+      const under = new Map(leases.map(({ slot, epoch }) => [slot, epoch]));
       let done = 0;
       // While it may still turn out to be a small fleet, nobody is taken up.
       let held: PolledServer[] | null = isFirst ? [] : null;
@@ -153,7 +164,7 @@ export function createEnrolment(options: Options): Enrolment {
           const servers = [...(held ?? []), ...loaded];
           if (held !== null && servers.length <= smallFleet && !isLast) held = servers;
           else {
-            await enrol(servers, held !== null && servers.length <= smallFleet);
+            await enrol(servers, { under, lookNow: held !== null && servers.length <= smallFleet });
             held = null;
           }
           done += part.length;
