@@ -19,7 +19,7 @@ type Options = {
   clock: Clock;
   roster: Pick<Roster, 'all'>;
   /** Includes what the references say. */
-  sight: Sight;
+  sight: Pick<Sight, 'blindSinceMs' | 'reachedSince'>;
   references: Pick<References, 'blindSinceMs' | 'doubt'>;
   /** Asks a server for its health, now. */
   ask(entry: Entry): void;

@@ -32,6 +32,7 @@ export function createMemoryTables(nowMs: () => number) {
   const events: StoredEvent[] = [];
   const leases = new Map<number, { owner: WorkerId; slot: number; sinceMs: number }>();
   const applied: AppliedWrite[] = [];
+  const fenced: HealthWrite[] = [];
   const questions = createMemoryQuestions(nowMs);
   let conditions: Conditions = {};
   let lastEpoch = 0;
@@ -81,6 +82,8 @@ export function createMemoryTables(nowMs: () => number) {
     /** Every lease there ever was, by its epoch. */
     leases,
     applied,
+    /** States that came too late: another worker had the slot. */
+    fenced,
     conditions: (): Conditions => conditions,
     ...questions,
     askWitnesses(asker: WorkerId, asked: readonly WitnessQuestion[], patienceMs: number): void {
@@ -160,12 +163,11 @@ export function createMemoryTables(nowMs: () => number) {
         const { organizationId, id, slot, epoch, seq, state } = write;
         const server = servers.get(id);
         if (server === undefined) continue;
-        if (
-          slots[slot]!.epoch > epoch ||
-          server.epoch > epoch ||
-          (server.epoch === epoch && server.seq >= seq)
-        )
+        if (slots[slot]!.epoch > epoch || server.epoch > epoch) {
+          fenced.push(write);
           continue;
+        }
+        if (server.epoch === epoch && server.seq >= seq) continue;
         applied.push({ write, before: server.state, atMs: nowMs() });
         Object.assign(server, { epoch, seq, state });
         for (const change of write.changes) append(organizationId, eventOf(write, change));
