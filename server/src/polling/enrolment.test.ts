@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createFakeClock } from '../../test/fakes/clock.ts';
-import { uncheckedState } from '../health/evaluate.ts';
-import { newId, type OrganizationId, type ServerId } from '../ids.ts';
+import { polledServer } from '../../test/fakes/polled-server.ts';
+import { newId, type ServerId } from '../ids.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import { createEgressPolicy } from '../platform/egress/policy.ts';
 import { createEnrolment } from './enrolment.ts';
@@ -14,22 +14,8 @@ const installationMs = 30_000;
 
 const clock = createFakeClock();
 
-const serverOf = (ageMs: number, changes: Partial<PolledServer> = {}): PolledServer => {
-  const checkedAt = new Date(clock.now().getTime() - ageMs);
-  return {
-    organizationId: newId<OrganizationId>(0),
-    id: newId<ServerId>(0),
-    slot: 1,
-    name: 'web-1',
-    apiUrl: 'https://web-1.example.com',
-    region: null,
-    adapter: 'ops-center',
-    intervalMs: { health: null, metrics: null },
-    state: { ...uncheckedState(checkedAt), status: 'healthy', reason: 'ok', lastCheckedAt: checkedAt },
-    lastMetricsAt: null,
-    ...changes,
-  };
-};
+const serverOf = (ageMs: number, changes: Partial<PolledServer> = {}): PolledServer =>
+  polledServer(new Date(clock.now().getTime() - ageMs), { id: newId<ServerId>(0), ...changes });
 
 /** An enrolment over these servers, of a worker that holds the slots of `epochs`. */
 function begin(servers: readonly PolledServer[], epochs = new Map([[1, 1]])) {

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createFakeClock, type FakeClock } from '../../test/fakes/clock.ts';
 import { metricsBody } from '../../test/fakes/managed-server.ts';
+import { polledServer } from '../../test/fakes/polled-server.ts';
 import type { CheckOutcome } from '../health/check.ts';
-import { uncheckedState } from '../health/evaluate.ts';
-import type { OrganizationId, ServerId } from '../ids.ts';
+import { type HealthState, uncheckedState } from '../health/evaluate.ts';
 import {
   createEgress,
   type Egress,
@@ -18,7 +18,7 @@ import { type PollParts, pollHealth, pollMetrics } from './polls.ts';
 import { createEntry, type Entry } from './roster.ts';
 import type { Look } from './second-look.ts';
 import { createSight, sightPolicy } from './sight.ts';
-import type { HealthWrite, PolledServer } from './store.ts';
+import type { HealthWrite } from './store.ts';
 
 const start = new Date('2026-11-01T00:00:00Z');
 const counts = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
@@ -74,13 +74,6 @@ beforeEach(() => {
         if (row !== null) history.metrics += 1;
         if (write !== null) collected += 1;
       },
-      flush: () => Promise.resolve(),
-      flushStates: () => Promise.resolve(),
-      spill: () => Promise.resolve(),
-      spillIfStuck: () => Promise.resolve(),
-      isBehind: () => false,
-      refused: () => 0,
-      waiting: () => 0,
     },
     healthIntervalMs: 30_000,
     sight: createSight(sightPolicy(30_000)),
@@ -89,20 +82,14 @@ beforeEach(() => {
     stats: { health: { ...counts }, metrics: { ...counts, valuesCollected: 0 } },
     nextSeq: () => written.length + 1,
   };
-  const server: PolledServer = {
-    organizationId: '019e0000-0000-7000-8000-000000000000' as OrganizationId,
-    id: '019e0000-0000-7000-8000-000000000001' as ServerId,
-    slot: 1,
-    name: 'web-1',
-    apiUrl: 'https://web-1.example.com',
-    region: null,
-    adapter: 'ops-center',
-    intervalMs: { health: null, metrics: null },
-    state: { ...uncheckedState(start), status: 'healthy', reason: 'ok', lastCheckedAt: start },
-    lastMetricsAt: null,
+  const state: HealthState = {
+    ...uncheckedState(start),
+    status: 'healthy',
+    reason: 'ok',
+    lastCheckedAt: start,
   };
-  // What is in it does not matter: opening it is another part's work.
-  entry = createEntry(server, 1, {} as SealedServerToken, egress);
+  // What is in the token does not matter: opening it is another part's work.
+  entry = createEntry(polledServer(start, { state }), 1, {} as SealedServerToken, egress);
 });
 
 describe('a health check', () => {

@@ -27,7 +27,7 @@ export type PollParts = {
   egress: Egress;
   openToken: OpenToken;
   instruments: Instruments;
-  results: Results;
+  results: Pick<Results, 'health' | 'metrics'>;
   /** Of the servers that have no interval of their own. */
   healthIntervalMs: number;
   sight: Sight;

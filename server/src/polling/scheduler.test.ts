@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { createFakeClock } from '../../test/fakes/clock.ts';
-import { uncheckedState } from '../health/evaluate.ts';
-import type { OrganizationId, ServerId } from '../ids.ts';
+import { polledServer } from '../../test/fakes/polled-server.ts';
+import type { ServerId } from '../ids.ts';
 import { createEgress } from '../platform/egress/client.ts';
 import { createEgressPolicy } from '../platform/egress/policy.ts';
 import { createInstruments } from '../platform/instruments.ts';
@@ -33,25 +33,7 @@ function begin(servers: number, behave: Behaviour, now = start) {
     // Fixed, because the offsets follow from them.
     const id = `019e0000-0000-7000-8000-${index.toString(16).padStart(12, '0')}` as ServerId;
     return createEntry(
-      {
-        organizationId: '019e0000-0000-7000-8000-000000000000' as OrganizationId,
-        id,
-        slot: slotOf(id),
-        name: id,
-        apiUrl: `https://${id}.example.com`,
-        region: null,
-        adapter: 'ops-center',
-        intervalMs: { health: null, metrics: null },
-        lastMetricsAt: null,
-        state: {
-          ...uncheckedState(start),
-          status: 'healthy',
-          reason: 'ok',
-          lastCheckedAt: start,
-          lastSeenAt: start,
-          consecutiveSuccesses: 1,
-        },
-      },
+      polledServer(start, { id, slot: slotOf(id), apiUrl: `https://${id}.example.com` }),
       1,
       null,
       egress,

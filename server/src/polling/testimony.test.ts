@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createFakeClock, type FakeClock } from '../../test/fakes/clock.ts';
+import { polledServer } from '../../test/fakes/polled-server.ts';
 import type { CheckOutcome } from '../health/check.ts';
-import { uncheckedState } from '../health/evaluate.ts';
 import type { OrganizationId, ServerId, WorkerId } from '../ids.ts';
 import { createEgress } from '../platform/egress/client.ts';
 import { createEgressPolicy } from '../platform/egress/policy.ts';
@@ -29,18 +29,8 @@ let testimony: Testimony;
 beforeEach(() => {
   clock = createFakeClock();
   [open, rooms, answered, running, blindSinceMs, deleted] = [[], [], [], [], null, new Set()];
-  const serverOf = (id: ServerId): PolledServer => ({
-    organizationId,
-    id,
-    slot: 1,
-    name: id,
-    apiUrl: `https://${id}.example.com`,
-    region: null,
-    adapter: 'ops-center',
-    intervalMs: { health: null, metrics: null },
-    state: uncheckedState(clock.now()),
-    lastMetricsAt: null,
-  });
+  const serverOf = (id: ServerId): PolledServer =>
+    polledServer(clock.now(), { organizationId, id, apiUrl: `https://${id}.example.com` });
   testimony = createTestimony({
     store: {
       async takeQuestions(_witness, count) {
