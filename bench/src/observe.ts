@@ -13,6 +13,8 @@ export type Observation = {
   checks: Record<Kind, number> & { all: number };
   /** Checks that were answered and made in the span, as they are stored. */
   rows: number;
+  /** Events that told of the health of servers that answer, made in the span. */
+  changes: number;
   cpuMs: { pollers: number; api: number; postgres: number; simulators: number };
   /** The least and the most that the largest poller held, and the most of each of the others. */
   memory: {
@@ -61,6 +63,7 @@ export function observe(scene: Scene, seconds: number): Promise<Observation> {
       seconds: (after.at.getTime() - before.at.getTime()) / 1000,
       checks: { health, metrics, all: health + metrics },
       rows: await rowsBetween(db, before.at, after.at),
+      changes: await changesBetween(db, before.at, after.at),
       cpuMs: {
         pollers: after.pollersMs - before.pollersMs,
         api: after.apiMs - before.apiMs,
@@ -153,6 +156,18 @@ async function rowsBetween(db: Database, from: Date, to: Date): Promise<number> 
   const { count } = await db.system.one(sql<{ count: number }>`
     select ((select count(*) from server_health_checks where timestamp >= ${from} and timestamp < ${to})
           + (select count(*) from server_metrics_aggregated where timestamp >= ${from} and timestamp < ${to}))::int as count`);
+  return count;
+}
+
+/** Of servers that answer: a black hole is found to be one while a short bench measures. */
+async function changesBetween(db: Database, from: Date, to: Date): Promise<number> {
+  const { count } = await db.system.one(sql<{ count: number }>`
+    select count(*)::int as count from events e
+    where type = 'server.health_changed' and created_at >= ${from} and created_at < ${to}
+      and exists (
+        select from server_health_checks c
+        where c.organization_id = e.organization_id and c.server_id = e.subject_id and c.status = 'healthy'
+          and c.timestamp >= ${from} and c.timestamp < ${to})`);
   return count;
 }
 

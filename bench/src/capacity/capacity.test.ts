@@ -14,6 +14,7 @@ const OPTIONS = {
 const SEEN: Observation = {
   seconds: 60,
   checks: { health: 4_000, metrics: 2_000, all: 6_000 },
+  changes: 0,
   rows: 5_940,
   cpuMs: { pollers: 600, api: 50, postgres: 150, simulators: 90 },
   memory: {

@@ -3,6 +3,7 @@ import { descriptorLimit } from '../../../server/src/platform/descriptors.ts';
 import type { Row } from '../context.ts';
 import { type Observation, observe } from '../observe.ts';
 import { withPolledFleet } from '../polled-fleet.ts';
+import { promises } from '../promises.ts';
 import type { Measurement } from '../report.ts';
 
 const SCALES = {
@@ -40,7 +41,6 @@ export const fleet100k: Row = {
 function report(seen: Observation, workers: number): Measurement[] {
   const { cadence, memory, cpuMs } = seen;
   const cores = (ms: number): number => ms / 1000 / seen.seconds;
-  const judged = { name: 'checks judged', value: cadence.judged };
   return [
     {
       name: `CPU, ${workers} ${workers === 1 ? 'worker' : 'workers'} and PostgreSQL`,
@@ -65,15 +65,7 @@ function report(seen: Observation, workers: number): Measurement[] {
       bar: '≤ 5,000',
     },
     { name: 'lateness, the worst', measured: cadence.latenessMs.max, unit: 'ms' },
-    { name: 'servers never checked', measured: cadence.neverChecked, unit: 'servers', bar: '0' },
-    {
-      name: 'checks missed (a gap of two intervals)',
-      measured: cadence.missed,
-      unit: 'checks',
-      reference: judged,
-      bar: '0',
-    },
-    { name: 'checks that overlap', measured: cadence.overlaps, unit: 'checks', reference: judged, bar: '0' },
+    ...promises(seen),
     {
       name: 'database growth',
       measured: (seen.historyBytes * DAY_SECONDS) / seen.seconds / 1e9,

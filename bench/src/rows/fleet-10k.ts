@@ -3,6 +3,7 @@ import type { Context, Row } from '../context.ts';
 import { type Observation, observe } from '../observe.ts';
 import { type Scene, withPolledFleet } from '../polled-fleet.ts';
 import { runProgram } from '../processes.ts';
+import { promises } from '../promises.ts';
 import type { ReadResult, ReadRun } from '../reader.ts';
 import type { Measurement } from '../report.ts';
 
@@ -50,7 +51,6 @@ async function read(context: Context, { controlPlane }: Scene): Promise<ReadResu
 
 function report(seen: Observation, reads: ReadResult, ownP99Ms: number): Measurement[] {
   const { cadence, memory, cpuMs } = seen;
-  const judged = { name: 'checks judged', value: cadence.judged };
   const cores = (ms: number): number => ms / 1000 / seen.seconds;
   const stall = { name: "the simulator's own stall", value: seen.simulatorStallMs };
   return [
@@ -68,15 +68,7 @@ function report(seen: Observation, reads: ReadResult, ownP99Ms: number): Measure
       reference: stall,
       bar: '≤ 30,000',
     },
-    { name: 'servers never checked', measured: cadence.neverChecked, unit: 'servers', bar: '0' },
-    {
-      name: 'checks missed (a gap of two intervals)',
-      measured: cadence.missed,
-      unit: 'checks',
-      reference: judged,
-      bar: '0',
-    },
-    { name: 'checks that overlap', measured: cadence.overlaps, unit: 'checks', reference: judged, bar: '0' },
+    ...promises(seen),
     { name: 'resident, the largest worker', measured: memory.pollerMax / 1e6, unit: 'MB', bar: '≤ 512' },
     {
       name: 'API latency p99 at 50 requests/s',
