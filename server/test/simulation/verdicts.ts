@@ -141,12 +141,13 @@ function gather({ network, database, workers }: World): Evidence {
     processes.get(leases.get(epoch)?.owner ?? workers[0]!.id) ?? null;
 
   function judge({ key, found, server }: Poll): readonly Cause[] {
+    const own: readonly Cause[] = found === 'nothing' ? ['failed', 'not_checked'] : [causeOf(found)];
     const row = checks.get(key);
+    if (row === undefined) return own;
+    const isTestified = isWitnessed(row) && row.status === 'healthy';
+    const told = row.status === 'error' ? 'not_checked' : causeOf(isTestified ? 'well' : found);
     const isShared = byServer.get(server.id)!.filter(poll => poll.key === key).length > 1;
-    if (row === undefined || isShared)
-      return found === 'nothing' ? ['failed', 'not_checked'] : [causeOf(found)];
-    if (row.status === 'error') return ['not_checked'];
-    return [causeOf(isWitnessed(row) && row.status === 'healthy' ? 'well' : found)];
+    return isShared ? [...own, told] : [told];
   }
 
   return {
