@@ -65,11 +65,15 @@ const every = (seconds: number): Partial<PolledServer> => ({
 
 it('makes up for a check that fell into the gap between two workers', async () => {
   expect(await firstCheckInMs(installationMs + 1)).toBe(0);
-  expect(await firstCheckInMs(installationMs - 1)).toBeNull();
+});
+
+it('checks an interval after the last check, also where the rhythm is another on this worker', async () => {
+  expect(await firstCheckInMs(installationMs - 1)).toBe(1);
+  expect(await firstCheckInMs(0)).toBe(installationMs);
 });
 
 it("judges by the server's own interval what fell into the gap", async () => {
-  expect(await firstCheckInMs(299_000, every(300))).toBeNull();
+  expect(await firstCheckInMs(299_000, every(300))).toBe(1_000);
   expect(await firstCheckInMs(301_000, every(300))).toBe(0);
   expect(await firstCheckInMs(6_000, every(5))).toBe(0);
 });
@@ -159,7 +163,7 @@ describe('the slots of a large fleet', () => {
 
   it.each([
     ['few servers are looked at at once, when all are known', 5, 0],
-    ['many are not: that would be a stampede', 6, null],
+    ['many are not: that would be a stampede', 6, installationMs - 1_000],
   ])('after a start, %s', async (_name, perSlot, firstMs) => {
     const { started, load } = begin(fleet(perSlot), everySlot());
     const loading = load(true);

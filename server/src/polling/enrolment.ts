@@ -88,10 +88,10 @@ export function createEnrolment(options: Options): Enrolment {
         ? (index * firstLookSpreadMs) / servers.length
         : isNew
           ? 0
-          : overdueInMs(server, index);
+          : nextInMs(server, index);
       scheduler.start(entry, {
         healthInMs: inMs,
-        metricsInMs: isNew || lookNow ? (inMs ?? 0) + firstMetricsDelayMs : null,
+        metricsInMs: isNew || lookNow ? inMs + firstMetricsDelayMs : null,
       });
     }
   }
@@ -102,12 +102,15 @@ export function createEnrolment(options: Options): Enrolment {
     return server.state.reason === 'not_checked' ? server : { ...server, state: known.server.state };
   }
 
-  /** A check that fell into the gap between two workers is made up for, spread so that many are no stampede. */
-  function overdueInMs({ state, intervalMs }: PolledServer, index: number): number | null {
+  /**
+   * An interval after the last check, whoever made it: the rhythm may be another here, where the clock of the wall
+   * has jumped. A check that fell into the gap between two workers is made up for, spread so that many are no stampede.
+   */
+  function nextInMs({ state, intervalMs }: PolledServer, index: number): number {
     // As configured also for one that is spared: its rhythm may be another here, and it had no check for so long.
     const everyMs = intervalMs.health ?? options.healthIntervalMs;
     const ageMs = clock.now().getTime() - (state.lastCheckedAt?.getTime() ?? 0);
-    return ageMs > everyMs ? (index * 2) % everyMs : null;
+    return ageMs > everyMs ? (index * 2) % everyMs : everyMs - ageMs;
   }
 
   function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {
