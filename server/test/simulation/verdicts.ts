@@ -3,13 +3,15 @@ import type { HealthChange, HealthWrite } from '../../src/polling/store.ts';
 import { isWitnessed } from './ledger.ts';
 import type { AppliedWrite } from './memory-tables.ts';
 import { type Poll, wallMs } from './network.ts';
-import type { World } from './world.ts';
+import { healthIntervalMs, type World } from './world.ts';
 
 const failuresToDown = 3;
 const successesToUp = 2;
 const upAfterMs = 15_000;
-/** A result may have waited on disk for the database. */
-const storedLateMs = 6 * 60_000;
+/** A result may have waited on disk for the database, and the one before it is five minutes older where the server is spared. */
+const storedLateMs = 12 * 60_000;
+/** Whoever polls fewer cannot tell its own blindness from theirs. */
+const fewestToSeeBy = 3;
 
 type StatusChange = Extract<HealthChange, { from: unknown }>;
 
@@ -96,7 +98,9 @@ function unjustified(
     if (run.length < failuresToDown) return [`${named} after ${run.length} failures`];
     // Whether others could have looked: see unwitnessed().
     if (run.some(poll => poll.wasCut)) return [];
-    if (run.every(poll => poll.wasBlind)) return [`${named} by one that reached nobody`];
+    const sawNothing = run.every(poll => poll.wasBlind && !evidence.isTestified(poll));
+    if (sawNothing && evidence.polledBy(cause) >= fewestToSeeBy)
+      return [`${named} by one that reached nobody`];
     if (evidence.wasWell(cause, run.at(-failuresToDown)!.askedMs)) return [`${named}, and was well`];
   }
   if (toBasis === 'answering' && basis === 'down') {
@@ -114,6 +118,10 @@ type Evidence = {
   causeOf(write: HealthWrite, change: HealthChange): Poll | null;
   /** What it may have been to its worker. More than one where no row says it: the row is lost, or another worker's. */
   judge(poll: Poll): readonly Cause[];
+  /** Whether its row says what another worker found. */
+  isTestified(poll: Poll): boolean;
+  /** How many servers its worker polled in the interval before it. */
+  polledBy(cause: Poll): number;
   /**
    * The checks up to the cause that found the same as it, in a row: those of its writer, and where they reach
    * back to the beginning of its lease, all that others made before, of which it may have been told.
@@ -153,6 +161,17 @@ function gather({ network, database, workers }: World): Evidence {
   return {
     writerOf,
     judge,
+    isTestified({ key }) {
+      const row = checks.get(key);
+      return row !== undefined && isWitnessed(row);
+    },
+    polledBy({ by, heardMs }) {
+      const since = heardMs! - healthIntervalMs;
+      const polled = network.polls.filter(poll => poll.by === by && !poll.isTestimony);
+      return new Set(
+        polled.filter(({ askedMs }) => askedMs >= since && askedMs < heardMs!).map(({ server }) => server),
+      ).size;
+    },
     causeOf(write, { at }) {
       const by = writerOf(write);
       return byServer.get(write.id)?.find(poll => poll.by === by && wallMs(poll) === at.getTime()) ?? null;
