@@ -75,7 +75,8 @@ export function fillFleet(controlPlane: ControlPlane, targets: readonly Target[]
     await inLanes(FILLING_LANES, [first!.slice(1), ...rest], store);
     await db.system.execute(sql`
       update managed_servers set health_status = 'healthy', health_reason = 'ok', last_health_check_at = now(),
-        last_seen_at = now(), metrics_reason = 'ok', last_metrics_at = now()`);
+        last_seen_at = now(), metrics_reason = 'ok', last_metrics_at = now(),
+        metrics_attempted_at = now()`);
     await db.system.execute(sql`vacuum analyze managed_servers`);
   });
 }

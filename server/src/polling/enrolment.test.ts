@@ -31,8 +31,12 @@ function begin(servers: readonly PolledServer[], epochs = new Map([[1, 1]])) {
   };
   /** In how many milliseconds each is checked that is on the schedule; null: when it is due. */
   const started = new Map<ServerId, number | null>();
+  const metrics = new Map<ServerId, number | null>();
   const scheduler: Partial<Scheduler> = {
-    start: (entry, first) => started.set(entry.server.id, first.healthInMs),
+    start(entry, first) {
+      started.set(entry.server.id, first.healthInMs);
+      metrics.set(entry.server.id, first.metricsInMs);
+    },
     stop: entry => started.delete(entry.server.id),
   };
   const forgotten: string[] = [];
@@ -45,11 +49,12 @@ function begin(servers: readonly PolledServer[], epochs = new Map([[1, 1]])) {
     sight: { forget: id => forgotten.push(id) },
     scheduler: scheduler as Scheduler,
     healthIntervalMs: installationMs,
+    metricsIntervalMs: 2 * installationMs,
     epochs: () => epochs,
   });
   const leases = [...epochs].map(([slot, epoch]) => ({ slot, epoch }));
   const load = (isFirst: boolean) => enrolment.load(leases, isFirst);
-  return { enrolment, roster, store, asked, started, forgotten, load };
+  return { enrolment, roster, store, asked, started, metrics, forgotten, load };
 }
 
 async function firstCheckInMs(ageMs: number, changes: Partial<PolledServer> = {}): Promise<number | null> {
@@ -70,6 +75,18 @@ it('makes up for a check that fell into the gap between two workers', async () =
 it('checks an interval after the last check, also where the rhythm is another on this worker', async () => {
   expect(await firstCheckInMs(installationMs - 1)).toBe(1);
   expect(await firstCheckInMs(0)).toBe(installationMs);
+});
+
+it('makes up for metrics that fell into the gap as well, and leaves those alone that did not', async () => {
+  const inMs = async (agoMs: number, changes: Partial<PolledServer> = {}): Promise<number> => {
+    const metricsAttemptedAt = new Date(clock.now().getTime() - agoMs);
+    const { metrics, load } = begin([serverOf(0, { metricsAttemptedAt, ...changes })]);
+    await load(false).next();
+    return [...metrics.values()][0]!;
+  };
+  expect(await inMs(2 * installationMs + 1)).toBe(0);
+  expect(await inMs(installationMs)).toBe(installationMs);
+  expect(await inMs(6_000, { intervalMs: { health: null, metrics: 5_000 } })).toBe(0);
 });
 
 it("judges by the server's own interval what fell into the gap", async () => {

@@ -3,7 +3,7 @@ import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { PollStore } from './poll-store.ts';
 import { createEntry, type Entry, kinds, type Roster, resolveTarget, type ServerKey } from './roster.ts';
-import type { Scheduler } from './scheduler.ts';
+import type { FirstPolls, Scheduler } from './scheduler.ts';
 import type { Sight } from './sight.ts';
 import type { Lease } from './slots.ts';
 import { isAskedLike, type PolledServer } from './store.ts';
@@ -31,6 +31,7 @@ type Options = {
   scheduler: Scheduler;
   sight: Pick<Sight, 'forget'>;
   healthIntervalMs: number;
+  metricsIntervalMs: number;
   /** The slots held now, each with the epoch of its lease. */
   epochs(): Epochs;
 };
@@ -84,15 +85,13 @@ export function createEnrolment(options: Options): Enrolment {
       );
       roster.set(entry);
       const isNew = server.state.reason === 'not_checked';
-      const inMs = lookNow
-        ? (index * firstLookSpreadMs) / servers.length
-        : isNew
-          ? 0
-          : nextInMs(server, index);
-      scheduler.start(entry, {
-        healthInMs: inMs,
-        metricsInMs: isNew || lookNow ? inMs + firstMetricsDelayMs : null,
-      });
+      const inMs = lookNow ? (index * firstLookSpreadMs) / servers.length : 0;
+      scheduler.start(
+        entry,
+        isNew || lookNow
+          ? { healthInMs: inMs, metricsInMs: inMs + firstMetricsDelayMs }
+          : nextOf(server, index),
+      );
     }
   }
 
@@ -103,14 +102,23 @@ export function createEnrolment(options: Options): Enrolment {
   }
 
   /**
-   * An interval after the last check, whoever made it: the rhythm may be another here, where the clock of the wall
-   * has jumped. A check that fell into the gap between two workers is made up for, spread so that many are no stampede.
+   * An interval after the last poll, whoever made it: the rhythm may be another here, where the clock of the wall
+   * has jumped. One that fell into the gap between two workers is made up for, spread so that many are no stampede.
    */
-  function nextInMs({ state, intervalMs }: PolledServer, index: number): number {
-    // As configured also for one that is spared: its rhythm may be another here, and it had no check for so long.
-    const everyMs = intervalMs.health ?? options.healthIntervalMs;
-    const ageMs = clock.now().getTime() - (state.lastCheckedAt?.getTime() ?? 0);
+  function nextInMs(lastAt: Date | null, everyMs: number, index: number): number {
+    const ageMs = clock.now().getTime() - (lastAt?.getTime() ?? 0);
     return ageMs > everyMs ? (index * 2) % everyMs : everyMs - ageMs;
+  }
+
+  /** In how long a server that is taken over is polled. */
+  function nextOf({ state, intervalMs, metricsAttemptedAt }: PolledServer, index: number): FirstPolls {
+    // As configured also for one that is spared: its rhythm may be another here, and it had no check for so long.
+    const healthMs = intervalMs.health ?? options.healthIntervalMs;
+    const metricsMs = intervalMs.metrics ?? options.metricsIntervalMs;
+    return {
+      healthInMs: nextInMs(state.lastCheckedAt, healthMs, index),
+      metricsInMs: nextInMs(metricsAttemptedAt, metricsMs, index),
+    };
   }
 
   function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {

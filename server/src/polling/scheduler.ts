@@ -9,7 +9,7 @@ import { createSchedule, firstDueMs, followingDueMs, offsetMs } from './schedule
 /** Runs every poll at its time: fixed rate, stable offsets, never two of one server and kind at once. */
 export type Scheduler = {
   /** Puts an entry on the schedule; its first polls are due at the given delays, or as their offset says. */
-  start(entry: Entry, first: { healthInMs: number | null; metricsInMs: number | null }): void;
+  start(entry: Entry, first: FirstPolls): void;
   stop(entry: Entry): void;
   /** As soon as possible, in a lane of its own; after the running one, if one is running. */
   request(entry: Entry, kind: Kind, at: Date): void;
@@ -21,6 +21,9 @@ export type Scheduler = {
   /** Forgets what has not started and resolves when nothing runs any more. */
   drain(): Promise<void>;
 };
+
+/** In how long the first polls are due, if that is sooner than their offset; null: it is not. */
+export type FirstPolls = { healthInMs: number | null; metricsInMs: number | null };
 
 export type SchedulerOptions = {
   clock: Clock;

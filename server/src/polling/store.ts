@@ -20,7 +20,8 @@ export type PolledServer = {
   /** How far apart its polls are; null: as the installation's. */
   intervalMs: { health: number | null; metrics: number | null };
   state: HealthState;
-  lastMetricsAt: Date | null;
+  /** When its metrics were asked for last, whatever came of it. */
+  metricsAttemptedAt: Date | null;
 };
 
 /** Whether the one is asked where and how the other is. */
@@ -51,13 +52,13 @@ type Row = {
   recovering_since: Date | null;
   flapping_since: Date | null;
   breaker_opened_at: Date | null;
-  last_metrics_at: Date | null;
+  metrics_attempted_at: Date | null;
 };
 
 const columns = sql`organization_id, id, slot, name, api_url, region, adapter, health_interval_seconds,
   metrics_interval_seconds, health_status, health_reason, health_detail, health_since, last_seen_at,
   last_health_check_at, consecutive_failures, consecutive_successes, recent_results, known_results, suspect_since,
-  recovering_since, flapping_since, breaker_opened_at, last_metrics_at`;
+  recovering_since, flapping_since, breaker_opened_at, metrics_attempted_at`;
 
 const inMs = (seconds: number | null): number | null => (seconds === null ? null : 1_000 * seconds);
 
@@ -89,7 +90,7 @@ const toServer = (row: Row): PolledServer => ({
     flappingSince: row.flapping_since,
     breakerOpenedAt: row.breaker_opened_at,
   },
-  lastMetricsAt: row.last_metrics_at,
+  metricsAttemptedAt: row.metrics_attempted_at,
 });
 
 /** The servers of these slots that are to be polled. */

@@ -13,7 +13,7 @@ export const polledServer = (at: Date, changes: Partial<PolledServer> = {}): Pol
   adapter: 'ops-center',
   intervalMs: { health: null, metrics: null },
   state: wellSince(at),
-  lastMetricsAt: null,
+  metricsAttemptedAt: at,
   ...changes,
 });
 

@@ -174,9 +174,9 @@ export function createMemoryTables(nowMs: () => number) {
       }
     },
     writeMetrics(writes: readonly MetricsWrite[]): void {
-      for (const { id, epoch, at, metrics: found } of writes) {
+      for (const { id, epoch, at } of writes) {
         const server = servers.get(id);
-        if (server !== undefined && server.epoch <= epoch && found !== null) server.lastMetricsAt = at;
+        if (server !== undefined && server.epoch <= epoch) server.metricsAttemptedAt = at;
       }
     },
   };

@@ -98,7 +98,7 @@ export function createWorld(options: { seed: number; servers: number; workers: n
       apiUrl: origins[index]!,
       region: null,
       adapter: 'ops-center',
-      lastMetricsAt: null,
+      metricsAttemptedAt: null,
       intervalMs: { health: null, metrics: null },
       state: uncheckedState(new Date(epochMs)),
     });
