@@ -4,7 +4,7 @@ import type { Fault } from './nemesis.ts';
 import { isWell, type Poll, wallMs } from './network.ts';
 import { unwitnessed } from './unwitnessed.ts';
 import { wrongVerdicts } from './verdicts.ts';
-import { healthIntervalMs, type World } from './world.ts';
+import { healthIntervalMs, metricsIntervalMs, type World } from './world.ts';
 
 const storedAfterMs = 5_000;
 const drainMs = 2_000;
@@ -22,7 +22,7 @@ export function broken(
     ...wrongVerdicts(world),
     ...unwitnessed(world, options.faults),
     ...wrongConditions(world),
-    ...(options.storm ? [] : late(world, options.judgedMs)),
+    ...(options.storm ? [] : [...late(world, options.judgedMs), ...withoutMetrics(world, options.judgedMs)]),
   ];
 }
 
@@ -93,6 +93,23 @@ function late({ network, database }: World, judgedMs: number): string[] {
       if (gapMs <= 2 * healthIntervalMs || gapMs <= 2 * intervalAfter(database, before)) return [];
       const until = `${poll?.askedMs ?? judgedMs} ms, last asked by ${before?.by.name ?? 'nobody'}`;
       return [`${server.origin} was left alone for ${gapMs} ms until ${until}`];
+    });
+  });
+}
+
+/** For as long as a server that has been called down may be spared. */
+const sparedMs = 6 * 60_000;
+
+/** The same of the metrics of servers that were well all the time, and long before. */
+function withoutMetrics({ network }: World, judgedMs: number): string[] {
+  const polls = network.polls.filter(({ kind, askedMs }) => kind === 'metrics' && askedMs < judgedMs);
+  return network.servers.flatMap(server => {
+    const own = polls.filter(poll => poll.server === server).map(({ askedMs }) => askedMs);
+    return [...own, judgedMs].flatMap((untilMs, index) => {
+      const fromMs = own[index - 1] ?? 0;
+      const gapMs = untilMs - fromMs;
+      if (gapMs <= 2 * metricsIntervalMs || !network.wasWell(server, fromMs - sparedMs, untilMs)) return [];
+      return [`nobody asked ${server.origin} for metrics for ${gapMs} ms until ${untilMs} ms`];
     });
   });
 }
