@@ -181,7 +181,7 @@ function gather({ network, database, workers }: World): Evidence {
       const wanted = judge(cause);
       const earlier = byServer.get(id)!.filter(poll => poll.heardMs! <= cause.heardMs!);
       const isOwn = (poll: Poll): boolean => poll.by === cause.by && poll.askedMs >= sinceMs;
-      const isLike = (poll: Poll): boolean => judge(poll)[0] === wanted[0];
+      const isLike = (poll: Poll): boolean => judge(poll).some(each => wanted.includes(each));
       const own = earlier.filter(isOwn).filter(poll => judge(poll)[0] !== 'not_checked');
       const broken = own.findLastIndex(poll => !isLike(poll));
       if (broken !== -1) return own.slice(broken + 1);
