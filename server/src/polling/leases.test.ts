@@ -1,122 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
-import { createFakeClock } from '../../test/fakes/clock.ts';
+import { describe, expect, it } from 'vitest';
+import {
+  conditions,
+  database,
+  running,
+  silence,
+  startWorker,
+  storesBy,
+  type Worker,
+} from '../../test/fakes/leasing-workers.ts';
 import { until } from '../../test/fakes/until.ts';
-import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { Conditions } from '../conditions/condition.ts';
-import { uncheckedState } from '../health/evaluate.ts';
-import { newId, type OrganizationId, type ServerId, type WorkerId } from '../ids.ts';
 import { sql } from '../platform/db.ts';
-import { createLog } from '../platform/log.ts';
-import { slotOf } from '../servers/server.ts';
-import { createLeases, type Leases } from './leases.ts';
-import { createPollStore } from './poll-store.ts';
-import { claimSlots, ensurePinnedSlot, heartbeatMs, type WorkerStats } from './slots.ts';
-import { type HealthWrite, writeHealth, writeMetrics } from './store.ts';
+import { claimSlots, ensurePinnedSlot } from './slots.ts';
 
-const kind = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
-const stats: WorkerStats = {
-  health: kind,
-  metrics: { ...kind, valuesCollected: 0 },
-  servers: 0,
-  slots: 0,
-  latenessP99Seconds: 0,
-  spooled: { bytes: 0, records: 0, oldestAgeSeconds: 0, refused: 0, corrupt: 0 },
-};
-
-type Worker = {
-  leases: Leases;
-  id: WorkerId;
-  /** What its owner was told, in order. */
-  told: string[];
-  /** Lets one heartbeat happen and waits for its end. */
-  heartbeat(): Promise<void>;
-  /** The same, and for the end of what it hands over. */
-  beat(): Promise<void>;
-  /** Stops it as a crash does: nothing is given back. */
-  crash(): Promise<void>;
-};
-
-let database: TestDatabase;
-let running: Worker[];
-beforeEach(async () => {
-  database = await createTestDatabase();
-  running = [];
-  storing = Promise.resolve();
-});
-afterEach(async () => {
-  for (const worker of running) await worker.crash();
-  await database.close();
-});
-
-let started = 0;
-/** What workers that give slots back have to store first. */
-let storing: Promise<void>;
-/** What a worker sees wrong. */
-const conditions = new Map<WorkerId, Conditions>();
-async function startWorker(changes: { instance?: string; pin?: string } = {}) {
-  const clock = createFakeClock();
-  started += 1;
-  const id = newId<WorkerId>(started);
-  const told: string[] = [];
-  const ended = new AbortController();
-  let beats = 0;
-  const leases = createLeases({
-    store: createPollStore(database.db.system, clock),
-    clock: {
-      ...clock,
-      async sleep(ms, signal) {
-        beats += 1;
-        await clock.sleep(ms, signal);
-      },
-    },
-    log: createLog({ level: 'silent' }),
-    worker: { id, name: id, instance: changes.instance ?? null, version: '1', startedAt: new Date(started) },
-    pin: changes.pin ?? null,
-    report: () => ({ stats, conditions: conditions.get(id) ?? {} }),
-    announce: () => undefined,
-    gained: gained => told.push(`gained ${gained.length}`),
-    async lost(slots) {
-      await storing;
-      const { owned } = await database.db.system.one<{ owned: number }>(sql`
-        select count(*)::int as owned from poll_slots where owner = ${id} and slot = any(${slots}::smallint[])`);
-      told.push(`lost ${slots.length} while ${owned} were still its own`);
-    },
-  });
-  await leases.start();
-  const loop = leases.run(ended.signal);
-  const worker: Worker = {
-    leases,
-    id,
-    told,
-    async beat() {
-      await worker.heartbeat();
-      await leases.idle();
-    },
-    async heartbeat() {
-      // Each heartbeat ends by going to sleep again.
-      const before = beats;
-      await clock.advance(heartbeatMs);
-      await until('the end of a heartbeat', async () => beats > before);
-    },
-    async crash() {
-      ended.abort();
-      await loop;
-    },
-  };
-  running.push(worker);
-  return worker;
-}
-
-/** Makes a worker look as if nothing had been heard of it for longer than a lease lasts. */
-const silence = async (worker: Worker): Promise<void> => {
-  await database.db.system.execute(
-    sql`update poll_slots set expires_at = now() - interval '1 second' where owner = ${worker.id}`,
-  );
-  await database.db.system.execute(
-    sql`update workers set heartbeat_at = now() - interval '16 seconds' where id = ${worker.id}`,
-  );
-};
 const shares = (): number[] => running.map(({ leases }) => leases.held().size);
 const expectNoSlotHeldTwice = (): void => {
   const all = running.flatMap(({ leases }) => [...leases.held().keys()]);
@@ -149,7 +45,7 @@ describe('workers share the slots', () => {
 
   it('and go on with their heartbeats while that takes its time: what is theirs stays so', async () => {
     const stored = Promise.withResolvers<void>();
-    storing = stored.promise;
+    storesBy(stored.promise);
     const [first, second] = [await startWorker(), await startWorker()];
     for (let round = 0; round < 3; round += 1) {
       await silence(first);
@@ -340,71 +236,5 @@ describe('a worker that comes, goes or gives slots back', () => {
     await until('the first to give back what is too much', async () => first.leases.held().size === 128);
     second.leases.wake();
     await until('the second to take it', async () => second.leases.held().size === 128);
-  });
-});
-
-describe('what a worker writes', () => {
-  const at = new Date('2026-11-02T00:00:00Z');
-  let organizationId: OrganizationId;
-  let id: ServerId;
-  beforeEach(async () => {
-    organizationId = await addOrganization(database.db);
-    id = await addServer(database.db, organizationId);
-  });
-
-  const write = (epoch: number, seq: number, status: 'healthy' | 'unreachable'): HealthWrite => ({
-    organizationId,
-    id,
-    name: 'web-1',
-    slot: slotOf(id),
-    epoch,
-    seq,
-    components: null,
-    version: null,
-    responseTimeMs: null,
-    changes: [{ from: 'unknown', to: status, reason: 'ok', at }],
-    state: {
-      ...uncheckedState(at),
-      status,
-      reason: 'ok',
-      lastCheckedAt: at,
-      lastSeenAt: at,
-      consecutiveSuccesses: 1,
-    },
-  });
-  const stored = async () =>
-    database.db.system.one<{ health_status: string; events: number }>(sql`
-      select health_status, (select count(*)::int from events where type = 'server.health_changed') as events
-      from managed_servers where id = ${id}`);
-
-  it('is refused once another one has written with a later lease, and no event tells of it', async () => {
-    expect(await writeHealth(database.db.system, [write(8, 1, 'healthy')], at)).toBe(1);
-    expect(await writeHealth(database.db.system, [write(7, 99, 'unreachable')], at)).toBe(0);
-    expect(await stored()).toEqual({ health_status: 'healthy', events: 1 });
-    const metrics = { organizationId, id, epoch: 7, at, metrics: { cpu_percent: 1 }, reason: 'ok' };
-    expect(await writeMetrics(database.db.system, [metrics])).toBe(0);
-  });
-
-  it('is refused as soon as another one has the lease, before that one has written anything', async () => {
-    const [first, second] = [await startWorker(), await startWorker()];
-    const epoch = first.leases.held().get(slotOf(id))!;
-    expect(await writeHealth(database.db.system, [write(epoch, 1, 'healthy')], at)).toBe(1);
-    await silence(first);
-    await second.beat();
-    expect(second.leases.held().has(slotOf(id))).toBe(true);
-    expect(await writeHealth(database.db.system, [write(epoch, 2, 'unreachable')], at)).toBe(0);
-    expect(await stored()).toEqual({ health_status: 'healthy', events: 1 });
-  });
-
-  it('may be written again without a second event', async () => {
-    for (let round = 0; round < 3; round += 1)
-      await writeHealth(database.db.system, [write(8, 5, 'healthy')], at);
-    expect(await stored()).toEqual({ health_status: 'healthy', events: 1 });
-  });
-
-  it('is refused for a server that was paused meanwhile', async () => {
-    await database.db.system.execute(sql`update managed_servers set status = 'maintenance' where id = ${id}`);
-    expect(await writeHealth(database.db.system, [write(8, 1, 'healthy')], at)).toBe(0);
-    expect(await stored()).toEqual({ health_status: 'unknown', events: 0 });
   });
 });
