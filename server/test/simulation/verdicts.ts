@@ -98,9 +98,9 @@ function unjustified(
     if (run.length < failuresToDown) return [`${named} after ${run.length} failures`];
     // Whether others could have looked: see unwitnessed().
     if (run.some(poll => poll.wasCut)) return [];
+    if (evidence.polledBy(cause) < fewestToSeeBy) return [];
     const sawNothing = run.every(poll => poll.wasBlind && !evidence.isTestified(poll));
-    if (sawNothing && evidence.polledBy(cause) >= fewestToSeeBy)
-      return [`${named} by one that reached nobody`];
+    if (sawNothing) return [`${named} by one that reached nobody`];
     if (evidence.wasWell(cause, run.at(-failuresToDown)!.askedMs)) return [`${named}, and was well`];
   }
   if (toBasis === 'answering' && basis === 'down') {
