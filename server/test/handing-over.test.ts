@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { account } from './simulation/accounts.ts';
+import { accountInTheEnd } from './simulation/accounts.ts';
 import { createWorld, type World } from './simulation/world.ts';
 
 /**
@@ -16,18 +16,6 @@ async function begin(): Promise<World> {
 }
 const passes = (world: World, ms: number): Promise<void> =>
   world.timeline.runUntil(world.timeline.nowMs() + ms);
-
-/** What is wrong with the accounts once everybody has ended and no disk has anything left. */
-async function wrongInTheEnd(world: World): Promise<string[]> {
-  for (const end of ['first', 'last']) {
-    for (const worker of world.running()) world.stopWorker(worker);
-    await passes(world, 30_000);
-    if (end === 'last') break;
-    for (const machine of world.machines) world.startWorker(machine);
-    await passes(world, 30_000);
-  }
-  return account(world).broken;
-}
 
 describe('a worker that stops', () => {
   it('stores also what is answered after it has stopped waiting, as long as it lives', async () => {
@@ -54,7 +42,7 @@ describe('a worker that stops', () => {
       ({ heardMs }) => heardMs !== null && heardMs > stoppedMs + 2_000 && heardMs <= worker!.end!.atMs,
     );
     expect(late.length).toBeGreaterThan(0);
-    expect(await wrongInTheEnd(world)).toEqual([]);
+    expect((await accountInTheEnd(world)).broken).toEqual([]);
   });
 });
 
@@ -94,6 +82,6 @@ describe('a worker that was killed while the database was away', () => {
     expect(left.length).toBeGreaterThan(20);
     expect(left.every(({ atMs }) => atMs <= leased)).toBe(true);
     expect(fenced).toEqual([]);
-    expect(await wrongInTheEnd(world)).toEqual([]);
+    expect((await accountInTheEnd(world)).broken).toEqual([]);
   });
 });

@@ -170,7 +170,7 @@ export function eventOf({ id, name }: HealthWrite, change: HealthChange): EventF
  * written for it. Returns how many states were written.
  */
 export async function writeHealth(db: SystemDb, writes: readonly HealthWrite[], at: Date): Promise<number> {
-  // Nearly always. One statement costs half of a transaction, and is not torn by turns of a busy event loop.
+  // Nearly always: one statement then, and not a transaction of several, each of which waits for a busy event loop.
   const isQuiet = writes.every(({ changes }) => changes.length === 0);
   return isQuiet ? (await writeStates(db, writes)).size : db.transaction(tx => writeHealthIn(tx, writes, at));
 }

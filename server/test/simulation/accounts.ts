@@ -21,12 +21,29 @@ const unsyncedMs = 4_000 + 100;
 const weighedMs = 12_000;
 const testifiedWithinMs = 15_000;
 
+const minuteMs = 60_000;
+
+/**
+ * The accounts once every worker has been told to end, and once more after its machine had another one: what a
+ * disk did not give back when it was asked for it, the next process finds there.
+ */
+export async function accountInTheEnd(world: World): Promise<Accounts> {
+  const { timeline, machines } = world;
+  for (const worker of world.running()) world.stopWorker(worker);
+  await timeline.runUntil(timeline.nowMs() + minuteMs);
+  for (const machine of machines) world.startWorker(machine);
+  await timeline.runUntil(timeline.nowMs() + minuteMs);
+  for (const worker of world.running()) world.stopWorker(worker);
+  await timeline.runUntil(timeline.nowMs() + minuteMs);
+  return account(world);
+}
+
 /**
  * Every answer that a process heard is a row of history, once, and says what was answered; or it was lost for a
  * reason that excuses exactly this. No row tells of a poll that was not made. What a disk has acknowledged is
  * never lost. To be asked once every worker has ended and every spool is empty.
  */
-export function account(world: World): Accounts {
+function account(world: World): Accounts {
   const { network, database, ledger } = world;
   const accounts: Accounts = { stored: 0, lost: { unsynced: 0, refused: 0 }, broken: [] };
   /** What was found, by the key of the row: two workers may ask one server in the same millisecond. */

@@ -1,4 +1,4 @@
-import { account } from './accounts.ts';
+import { accountInTheEnd } from './accounts.ts';
 import { broken, wrongInTheEnd } from './invariants.ts';
 import { type Fault, unleash } from './nemesis.ts';
 import { createWorld, type World } from './world.ts';
@@ -26,21 +26,14 @@ const healingMs = 6 * minuteMs;
 export async function simulate(seed: number, minutes = 40): Promise<Outcome> {
   const storm = seed % 2 === 0;
   const world = createWorld({ seed, servers: 40, workers: 3 });
-  const { timeline, database, machines } = world;
+  const { timeline, database } = world;
   const untilMs = minutes * minuteMs;
   const faults = unleash(world, { untilMs, storm });
   await timeline.runUntil(untilMs + healingMs);
   endTroubles(world);
   await timeline.runUntil(untilMs + 2 * healingMs);
   const wrong = wrongInTheEnd(world);
-  // What a disk did not give back when it was asked for it, the next process finds there.
-  for (const worker of world.running()) world.stopWorker(worker);
-  await timeline.runUntil(untilMs + 2 * healingMs + minuteMs);
-  for (const machine of machines) world.startWorker(machine);
-  await timeline.runUntil(untilMs + 2 * healingMs + 2 * minuteMs);
-  for (const worker of world.running()) world.stopWorker(worker);
-  await timeline.runUntil(untilMs + 2 * healingMs + 3 * minuteMs);
-  const accounts = account(world);
+  const accounts = await accountInTheEnd(world);
   const polls = world.network.servers.reduce((sum, { asked }) => sum + asked.length, 0);
   const { stored, lost } = accounts;
   return {
