@@ -38,12 +38,15 @@ export const sightPolicy = (healthIntervalMs: number): SightPolicy => ({
   answeringShare: 0.2,
 });
 
-type Check = { site: string; reached: boolean; atMs: number };
-type Site = { checks: number; failed: number };
+type Site = { name: string; checks: number; failed: number };
+/** `isLast`: no later one of its server has come, and it is not too old. */
+type Check = { id: string; site: Site; reached: boolean; atMs: number; isLast: boolean };
 
 export function createSight(policy: SightPolicy): Sight {
-  // In the order of their checks, so that the oldest is the first.
   const last = new Map<string, Check>();
+  /** In the order of their checks; those before `oldest` are done with. */
+  let checks: Check[] = [];
+  let oldest = 0;
   const sites = new Map<string, Site>();
   let failed = 0;
   let blindSinceMs: number | null = null;
@@ -52,27 +55,46 @@ export function createSight(policy: SightPolicy): Sight {
   let lastReachedMs = Number.NEGATIVE_INFINITY;
   let lastCheckMs = Number.NEGATIVE_INFINITY;
 
+  function siteNamed(name: string): Site {
+    const known = sites.get(name);
+    if (known !== undefined) return known;
+    const site = { name, checks: 0, failed: 0 };
+    sites.set(name, site);
+    return site;
+  }
+
   function count({ site, reached }: Check, by: 1 | -1): void {
-    const counts = sites.get(site) ?? { checks: 0, failed: 0 };
-    counts.checks += by;
+    site.checks += by;
     if (!reached) {
-      counts.failed += by;
+      site.failed += by;
       failed += by;
     }
-    if (counts.checks === 0) sites.delete(site);
-    else sites.set(site, counts);
+    if (site.checks === 0) sites.delete(site.name);
+  }
+
+  function supersede(check: Check | undefined): void {
+    if (check === undefined) return;
+    check.isLast = false;
+    count(check, -1);
   }
 
   function drop(id: string): void {
-    const check = last.get(id);
-    if (check !== undefined) count(check, -1);
+    supersede(last.get(id));
     last.delete(id);
   }
 
   function dropOld(nowMs: number): void {
-    for (const [id, check] of last) {
-      if (check.atMs > nowMs - policy.windowMs) return;
-      drop(id);
+    while (oldest < checks.length) {
+      const check = checks[oldest]!;
+      if (check.isLast) {
+        if (check.atMs > nowMs - policy.windowMs) break;
+        drop(check.id);
+      }
+      oldest += 1;
+    }
+    if (oldest > 1_024 && oldest * 2 > checks.length) {
+      checks = checks.slice(oldest);
+      oldest = 0;
     }
   }
 
@@ -93,14 +115,14 @@ export function createSight(policy: SightPolicy): Sight {
 
   function judge(nowMs: number): void {
     dropOld(nowMs);
-    const checks = last.size;
+    const heardOf = last.size;
     if (blindSinceMs === null) {
-      if (failed >= policy.minFailing && failed > policy.blindShare * checks && isWidespread()) {
+      if (failed >= policy.minFailing && failed > policy.blindShare * heardOf && isWidespread()) {
         blindSinceMs = nowMs;
       }
-    } else if (checks > 0) {
-      const answering = checks - failed >= policy.answeringShare * checks;
-      if (failed <= policy.sightedShare * checks) blindSinceMs = null;
+    } else if (heardOf > 0) {
+      const answering = heardOf - failed >= policy.answeringShare * heardOf;
+      if (failed <= policy.sightedShare * heardOf) blindSinceMs = null;
       else if (answering && nowMs - blindSinceMs > policy.maxHoldMs) {
         blindSinceMs = null;
         setApart();
@@ -112,15 +134,17 @@ export function createSight(policy: SightPolicy): Sight {
   }
 
   return {
-    see({ id, ...check }) {
-      if (check.reached) apart.delete(id);
+    see({ id, site, reached, atMs }) {
+      if (reached) apart.delete(id);
       else if (apart.has(id)) return;
-      drop(id);
+      supersede(last.get(id));
+      const check = { id, site: siteNamed(site), reached, atMs, isLast: true };
       last.set(id, check);
+      checks.push(check);
       count(check, 1);
-      if (check.reached) lastReachedMs = check.atMs;
-      lastCheckMs = check.atMs;
-      judge(check.atMs);
+      if (reached) lastReachedMs = atMs;
+      lastCheckMs = atMs;
+      judge(atMs);
     },
     forget(id) {
       drop(id);
