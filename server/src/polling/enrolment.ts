@@ -2,7 +2,16 @@ import { uncheckedState } from '../health/evaluate.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
 import type { PollStore } from './poll-store.ts';
-import { createEntry, type Entry, kinds, type Roster, resolveTarget, type ServerKey } from './roster.ts';
+import {
+  createEntry,
+  type Entry,
+  kinds,
+  type Roster,
+  resolveTarget,
+  type ServerKey,
+  storedToken,
+  type Token,
+} from './roster.ts';
 import type { FirstPolls, Scheduler } from './scheduler.ts';
 import type { Sight } from './sight.ts';
 import type { Lease } from './slots.ts';
@@ -74,7 +83,7 @@ export function createEnrolment(options: Options): Enrolment {
       if (epoch === undefined || options.epochs().get(server.slot) !== epoch) continue;
       const known = roster.get(server.id);
       if (known !== undefined && known.server.slot === server.slot) {
-        refresh(known, server, tokenOf.get(server.id) ?? null);
+        refresh(known, server, storedToken(tokenOf.get(server.id) ?? null));
         continue;
       }
       const entry = createEntry(
@@ -121,7 +130,7 @@ export function createEnrolment(options: Options): Enrolment {
     };
   }
 
-  function refresh(entry: Entry, server: PolledServer, sealedToken: Entry['sealedToken']): void {
+  function refresh(entry: Entry, server: PolledServer, token: Token | null): void {
     const moved = !isAskedLike(entry.server, server);
     const regrouped = entry.server.region !== server.region;
     const paced =
@@ -136,9 +145,9 @@ export function createEnrolment(options: Options): Enrolment {
     // The API has cleared them.
     if (moved || restarted) entry.toldComponents = null;
     const oldOrigin = entry.origin;
-    const renewed = sealedToken?.version !== entry.sealedToken?.version;
+    const renewed = token?.version !== entry.token?.version;
     entry.server = { ...server, state };
-    entry.sealedToken = sealedToken;
+    entry.token = token;
     if (regrouped) entry.site = resolveTarget(server, egress).site;
     if (moved) {
       Object.assign(entry, resolveTarget(server, egress));

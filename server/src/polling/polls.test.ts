@@ -15,7 +15,7 @@ import { createInstruments } from '../platform/instruments.ts';
 import { Secret } from '../platform/keyring.ts';
 import type { SealedServerToken } from '../secrets/secrets.ts';
 import { type PollParts, pollHealth, pollMetrics } from './polls.ts';
-import { createEntry, type Entry } from './roster.ts';
+import { createEntry, type Entry, storedToken } from './roster.ts';
 import type { Look } from './second-look.ts';
 import { createSight, sightPolicy } from './sight.ts';
 import type { HealthWrite } from './store.ts';
@@ -124,6 +124,33 @@ describe('a health check', () => {
     expect([written, history.health]).toEqual([[], ['critical']]);
     expect(entry.server.state.consecutiveFailures).toBe(0);
     expect(parts.stats.health.performed).toBe(1);
+  });
+
+  it('opens the token of its server once, until another one is stored', async () => {
+    let opened = 0;
+    const sent: (string | undefined)[] = [];
+    parts = {
+      ...parts,
+      openToken: () => ({ ok: true, token: new Secret(`token-${(opened += 1)}`) }),
+      egress: {
+        ...parts.egress,
+        get({ headers }) {
+          sent.push(headers?.['authorization']);
+          return Promise.resolve(reply);
+        },
+      },
+    };
+    await pollHealth(parts, entry, null);
+    await pollHealth(parts, entry, null);
+    entry.token = storedToken({ version: 2 } as SealedServerToken);
+    await pollHealth(parts, entry, null);
+    expect(sent).toEqual(['Bearer token-1', 'Bearer token-1', 'Bearer token-2']);
+  });
+
+  it('sends nothing where its token cannot be opened, and says so each time', async () => {
+    parts = { ...parts, openToken: () => ({ ok: false, reason: 'origin_changed' }) };
+    for (let check = 0; check < 2; check += 1) await pollHealth(parts, entry, null);
+    expect([paths, history.health]).toEqual([[], ['error', 'error']]);
   });
 
   it('that was broken off says nothing of the server, whoever has it', async () => {

@@ -183,7 +183,7 @@ function unlessBlind({ sight, clock }: PollParts, entry: Entry, found: CheckOutc
 
 type NotChecked = Extract<CheckOutcome, { kind: 'not_checked' }>;
 
-/** Opens the token for this one request. Where that fails, nothing is sent anywhere. */
+/** Where the token cannot be opened, nothing is sent anywhere. */
 async function withToken<T>(
   parts: Pick<PollParts, 'openToken'>,
   entry: Entry,
@@ -192,10 +192,7 @@ async function withToken<T>(
   if ('deniedBecause' in entry.target) {
     return { kind: 'not_checked', reason: 'policy_denied', detail: entry.target.deniedBecause };
   }
-  const opened =
-    entry.sealedToken === null
-      ? ({ ok: false, reason: 'missing' } as const)
-      : parts.openToken(entry.sealedToken, entry.origin);
+  const opened = openedToken(parts, entry);
   if (!opened.ok) {
     return {
       kind: 'not_checked',
@@ -204,6 +201,18 @@ async function withToken<T>(
     };
   }
   return ask(entry.target, opened.token);
+}
+
+function openedToken(
+  { openToken }: Pick<PollParts, 'openToken'>,
+  entry: Entry,
+): OpenedServerToken | { ok: false; reason: 'missing' } {
+  const { token, origin } = entry;
+  if (token === null) return { ok: false, reason: 'missing' };
+  if ('opened' in token) return token.opened;
+  const opened = openToken(token.sealed, origin);
+  entry.token = { version: token.version, opened };
+  return opened;
 }
 
 /** Whether anything came back. */
