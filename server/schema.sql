@@ -17,6 +17,17 @@ AS $function$
   select coalesce(current_setting('opsfleet.organization', true) = '*', false)
 $function$;
 
+CREATE OR REPLACE FUNCTION public.remember_deleted_servers()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into deleted_servers (organization_id, server_id, deleted_at)
+  select organization_id, id, now() from gone
+  on conflict (organization_id, server_id) do update set deleted_at = excluded.deleted_at, cleared_at = null;
+  return null;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.rfc3339(instant timestamp with time zone)
  RETURNS text
  LANGUAGE sql
@@ -74,6 +85,18 @@ CREATE UNIQUE INDEX data_keys_one_active ON data_keys USING btree (organization_
 ALTER TABLE data_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE data_keys FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON data_keys USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
+
+CREATE TABLE deleted_servers (
+  organization_id uuid NOT NULL,
+  server_id uuid NOT NULL,
+  deleted_at timestamp with time zone NOT NULL,
+  cleared_at timestamp with time zone,
+  CONSTRAINT deleted_servers_pkey PRIMARY KEY (organization_id, server_id)
+);
+CREATE INDEX deleted_servers_by_time ON deleted_servers USING btree (deleted_at);
+ALTER TABLE deleted_servers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE deleted_servers FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON deleted_servers USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
 
 CREATE TABLE events (
   created_at timestamp with time zone NOT NULL,
@@ -202,6 +225,7 @@ CREATE INDEX managed_servers_by_slot ON managed_servers USING btree (slot);
 CREATE INDEX managed_servers_by_status ON managed_servers USING btree (organization_id, status);
 CREATE INDEX managed_servers_by_tags ON managed_servers USING gin (tags jsonb_path_ops);
 CREATE INDEX managed_servers_newest ON managed_servers USING btree (organization_id, created_at DESC, id DESC);
+CREATE TRIGGER remember_deleted AFTER DELETE ON managed_servers REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION remember_deleted_servers();
 ALTER TABLE managed_servers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE managed_servers FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON managed_servers USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
@@ -292,8 +316,7 @@ CREATE TABLE server_health_checks (
   error_details jsonb,
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   CONSTRAINT server_health_checks_pkey PRIMARY KEY (organization_id, server_id, "timestamp"),
-  CONSTRAINT server_health_checks_status_check CHECK (status::text = ANY (ARRAY['healthy'::character varying, 'degraded'::character varying, 'critical'::character varying, 'unreachable'::character varying, 'error'::character varying]::text[])),
-  CONSTRAINT server_health_checks_organization_id_server_id_fkey FOREIGN KEY (organization_id, server_id) REFERENCES managed_servers(organization_id, id) ON DELETE CASCADE
+  CONSTRAINT server_health_checks_status_check CHECK (status::text = ANY (ARRAY['healthy'::character varying, 'degraded'::character varying, 'critical'::character varying, 'unreachable'::character varying, 'error'::character varying]::text[]))
 ) PARTITION BY RANGE ("timestamp");
 ALTER TABLE server_health_checks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE server_health_checks FORCE ROW LEVEL SECURITY;
@@ -332,8 +355,7 @@ CREATE TABLE server_metrics_aggregated (
   CONSTRAINT server_metrics_aggregated_network_tx_bytes_check CHECK (network_tx_bytes >= 0),
   CONSTRAINT server_metrics_aggregated_period_check CHECK (period::text = ANY (ARRAY['1m'::character varying, '5m'::character varying, '15m'::character varying, '1h'::character varying, '1d'::character varying]::text[])),
   CONSTRAINT server_metrics_aggregated_total_services_check CHECK (total_services >= 0),
-  CONSTRAINT server_metrics_aggregated_total_users_check CHECK (total_users >= 0),
-  CONSTRAINT server_metrics_aggregated_organization_id_server_id_fkey FOREIGN KEY (organization_id, server_id) REFERENCES managed_servers(organization_id, id) ON DELETE CASCADE
+  CONSTRAINT server_metrics_aggregated_total_users_check CHECK (total_users >= 0)
 ) PARTITION BY RANGE ("timestamp");
 ALTER TABLE server_metrics_aggregated ENABLE ROW LEVEL SECURITY;
 ALTER TABLE server_metrics_aggregated FORCE ROW LEVEL SECURITY;

@@ -1,5 +1,7 @@
 import { deleteExpired } from './auth/store.ts';
 import type { Context } from './context.ts';
+import { deleteHealthChecks } from './health/history.ts';
+import { deleteMetrics } from './metrics/store.ts';
 import type { LoopTask } from './platform/runtime/loop.ts';
 import { refreshStatistics } from './platform/statistics.ts';
 import { forgetDeadWorkers } from './polling/slots.ts';
@@ -7,6 +9,7 @@ import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { forgetOldQuestions } from './polling/witness-store.ts';
 import { ensurePartitions } from './retention/maintain.ts';
 import { partitionedTables } from './retention/partitions.ts';
+import { clearHistory } from './servers/deletion-store.ts';
 
 const hourMs = 3_600_000;
 
@@ -40,6 +43,21 @@ export const workers = (context: Context): readonly LoopTask[] => [
     async runOnce() {
       const { system } = context.db;
       return (await forgetDeadWorkers(system)) + (await forgetOldQuestions(system));
+    },
+  },
+  {
+    name: 'deleted servers',
+    description: 'Deletes the history of servers that are gone, a small part at a time.',
+    periodMs: 5_000,
+    async runOnce() {
+      const histories = [deleteHealthChecks, deleteMetrics];
+      let deleted = 0;
+      for (let part = 0; part < 100; part += 1) {
+        const rows = await clearHistory(context.db.system, histories);
+        if (rows === null) break;
+        deleted += rows;
+      }
+      return deleted;
     },
   },
   {

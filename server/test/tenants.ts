@@ -40,6 +40,9 @@ export async function fillOrganization(test: TestApp, name: string): Promise<Ids
     insert into fleet_operations (organization_id, id, operation_type, created_at)
     values (${organizationId}, ${randomUUID()}, 'restart', ${at})`);
   await db.execute(sql`
+    insert into deleted_servers (organization_id, server_id, deleted_at)
+    values (${organizationId}, ${randomUUID()}, ${at})`);
+  await db.execute(sql`
     insert into witness_questions (organization_id, asker, number, subject_id, deadline)
     values (${organizationId}, ${randomUUID()}, 1, ${server}, ${expiresAt})`);
   return { server, group, token: api_token.id, job: body.job.id };

@@ -1,5 +1,6 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import type { FormerServer } from '../servers/deletion-store.ts';
 
 /** What a single check can have found. Unlike a server's health it may be `error`, and is never `unknown`. */
 export const checkStatuses = ['healthy', 'degraded', 'critical', 'unreachable', 'error'] as const;
@@ -25,8 +26,7 @@ export type HealthCheckRow = {
 /**
  * Adds checks to the history, in one statement, and returns how many were new. A check that is there already
  * is left as it is, so a batch may be written again; one of a server that no longer exists is passed over.
- * A check of a month without a partition fails the whole batch (`isMissingPartition`), and so does a server
- * deleted in this very moment (SQLSTATE 23503): repeated, the statement sees it gone.
+ * A check of a month without a partition fails the whole batch (`isMissingPartition`).
  */
 export async function insertHealthChecks(tx: SystemTx, rows: readonly HealthCheckRow[]): Promise<number> {
   if (rows.length === 0) return 0;
@@ -49,6 +49,19 @@ export async function insertHealthChecks(tx: SystemTx, rows: readonly HealthChec
             redis_healthy, services_healthy, error_message, error_details)
     join managed_servers s on s.organization_id = c.organization_id and s.id = c.server_id
     on conflict (organization_id, server_id, timestamp) do nothing`);
+}
+
+/** Deletes up to `limit` checks of a server, the oldest first, and returns how many. */
+export function deleteHealthChecks(
+  tx: SystemTx,
+  { organizationId, serverId }: FormerServer,
+  limit: number,
+): Promise<number> {
+  const isIts = sql`organization_id = ${organizationId} and server_id = ${serverId}`;
+  return tx.execute(sql`
+    delete from server_health_checks where ${isIts} and timestamp <= (
+      select max(timestamp) from (
+        select timestamp from server_health_checks where ${isIts} order by timestamp limit ${limit}) as oldest)`);
 }
 
 /** A check as the API shows it, built by PostgreSQL. Alias the table `c`. */

@@ -1,5 +1,6 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import type { FormerServer } from '../servers/deletion-store.ts';
 import {
   type MetricField,
   type MetricKind,
@@ -25,8 +26,7 @@ const fieldColumns = sql.join(metricEntries.map(([field]) => sql.ref(field)));
 /**
  * Adds collections to the history, in one statement, and returns how many were new. A row that is there
  * already is left as it is, so a batch may be written again; one of a server that no longer exists is
- * passed over. A row of a month without a partition fails the whole batch (`isMissingPartition`), and so
- * does a server deleted in this very moment (SQLSTATE 23503): repeated, the statement sees it gone.
+ * passed over. A row of a month without a partition fails the whole batch (`isMissingPartition`).
  */
 export async function insertMetrics(tx: SystemTx, rows: readonly MetricsRow[]): Promise<number> {
   if (rows.length === 0) return 0;
@@ -45,6 +45,18 @@ export async function insertMetrics(tx: SystemTx, rows: readonly MetricsRow[]): 
     ) as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})
     join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
     on conflict (organization_id, server_id, period, timestamp) do nothing`);
+}
+
+/** Deletes up to `limit` rows of a server, and returns how many. */
+export function deleteMetrics(
+  tx: SystemTx,
+  { organizationId, serverId }: FormerServer,
+  limit: number,
+): Promise<number> {
+  const isIts = sql`organization_id = ${organizationId} and server_id = ${serverId}`;
+  return tx.execute(sql`
+    delete from server_metrics_aggregated where ${isIts} and (period, timestamp) in (
+      select period, timestamp from server_metrics_aggregated where ${isIts} limit ${limit})`);
 }
 
 export type MetricsQuery = {

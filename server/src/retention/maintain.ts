@@ -104,10 +104,9 @@ async function finalizeDetach(db: SystemDb, { table, name }: Attached): Promise<
 }
 
 /**
- * Not `CREATE TABLE … PARTITION OF`: that locks the parent against readers too, and takes its locks in the
- * opposite order to a writer that updates managed_servers and then inserts history, which deadlocks.
- * ATTACH lets both go on. Row security comes before: a partition named directly answers by its own
- * policies, not its parent's, and would otherwise show every tenant.
+ * Not `CREATE TABLE … PARTITION OF`: that locks the parent against readers and writers, and ATTACH lets both go on.
+ * Row security comes before: a partition named directly answers by its own policies, not its parent's, and would
+ * otherwise show every tenant.
  */
 async function attach(db: SystemDb, partition: Partition): Promise<'created' | 'reattached' | null> {
   const table = sql.id(partition.table);

@@ -220,7 +220,10 @@ export async function updateServer(
     where organization_id = ${tx.organizationId} and id = ${id}`);
 }
 
-/** Deletes a server with its history, memberships and token. Returns its name, or null when there was none. */
+/**
+ * Deletes a server with its memberships and token. Its history can no longer be seen, and `clearHistory` deletes it.
+ * Returns its name, or null when there was none.
+ */
 export async function deleteServer(tx: TenantTx, id: ServerId): Promise<string | null> {
   const row = await tx.maybeOne<{ name: string }>(sql`
     delete from managed_servers where organization_id = ${tx.organizationId} and id = ${id} returning name`);

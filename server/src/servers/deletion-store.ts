@@ -1,0 +1,43 @@
+import type { OrganizationId, ServerId } from '../ids.ts';
+import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
+
+/** A server that may be gone. */
+export type FormerServer = { organizationId: OrganizationId; serverId: ServerId };
+
+/** A table of history: deletes up to `limit` rows of a server, and returns how many. */
+export type History = (tx: SystemTx, server: FormerServer, limit: number) => Promise<number>;
+
+/** Some 30 ms of the database, in which nobody waits for it: only rows of nobody's are locked. */
+const rowsAtOnce = 2_000;
+
+/** Much longer than a statement may take that began before the server was deleted. */
+const lastLookAfter = sql`interval '1 hour'`;
+
+/**
+ * Deletes a part of the history of one deleted server, in a transaction of its own. Returns how many rows that were, or
+ * null where nothing is left to do, or others are at it. Killed at any moment, it goes on from where it was. A server
+ * that is there again, from a backup, keeps its history.
+ */
+export async function clearHistory(db: SystemDb, histories: readonly History[]): Promise<number | null> {
+  return db.transaction(async tx => {
+    const server = await tx.maybeOne<FormerServer & { wasCleared: boolean; isBack: boolean }>(sql`
+      select organization_id as "organizationId", server_id as "serverId", cleared_at is not null as "wasCleared",
+        exists (select from managed_servers s
+                where s.organization_id = d.organization_id and s.id = d.server_id) as "isBack"
+      from deleted_servers d where cleared_at is null or deleted_at < now() - ${lastLookAfter}
+      order by deleted_at limit 1 for update skip locked`);
+    if (server === null) return null;
+    let deleted = 0;
+    if (!server.isBack)
+      for (const history of histories) deleted += await history(tx, server, rowsAtOnce - deleted);
+    if (deleted < rowsAtOnce) {
+      const isIt = sql`organization_id = ${server.organizationId} and server_id = ${server.serverId}`;
+      await tx.execute(
+        server.wasCleared || server.isBack
+          ? sql`delete from deleted_servers where ${isIt}`
+          : sql`update deleted_servers set cleared_at = now() where ${isIt}`,
+      );
+    }
+    return deleted;
+  });
+}
