@@ -11,6 +11,8 @@ export type PolledFleet = {
   metricsSeconds: number;
   workers?: number;
   simulators?: number;
+  /** Further settings of the control plane and the workers. */
+  settings?: Readonly<Record<string, string>>;
 };
 
 /** What runs: a control plane that answers requests, the workers that poll for it, and the fleet they poll. */
@@ -37,6 +39,7 @@ export async function withPolledFleet<T>(fleet: PolledFleet, use: (scene: Scene)
         OPSFLEET_ROLE: 'api',
         FLEET_HEALTH_INTERVAL: String(fleet.healthSeconds),
         FLEET_METRICS_INTERVAL: String(fleet.metricsSeconds),
+        ...fleet.settings,
       },
       authorities === '' ? undefined : authorities,
     );

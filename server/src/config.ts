@@ -13,6 +13,8 @@ export type Settings = {
   dataDir: string;
   databaseUrl: string | null;
   databasePoolSize: number;
+  /** Of the embedded PostgreSQL. */
+  sharedBuffersMib: number;
   role: 'all' | 'api' | 'worker';
   adminToken: string | null;
   masterKey: string | null;
@@ -83,6 +85,13 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
     fallback: '4',
     meaning: 'Connections of this process to the database at most, beside one that listens.',
     parse: (text, refuse) => integer(text ?? '4', 2, 1_000, refuse),
+  },
+  sharedBuffersMib: {
+    variable: 'OPSFLEET_DATABASE_MEMORY',
+    fallback: '64',
+    meaning:
+      'MiB that the embedded PostgreSQL keeps of its tables and indexes in memory. For 10,000 servers and more: 512.',
+    parse: (text, refuse) => integer(text ?? '64', 16, 65_536, refuse),
   },
   role: {
     variable: 'OPSFLEET_ROLE',

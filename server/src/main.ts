@@ -89,6 +89,7 @@ async function openDatabaseServer(
   }
   const embedded = await startEmbeddedPostgres({
     dataDir: settings.dataDir,
+    settings: { shared_buffers: `${settings.sharedBuffersMib}MB` },
     log,
     clock,
     signal,

@@ -31,7 +31,9 @@ export const fleet100k: Row = {
     const limit = descriptorLimit() ?? Number.POSITIVE_INFINITY;
     const workers = Math.min(MOST_WORKERS, Math.ceil(pace.servers / (KEPT_SHARE * limit)));
     const simulators = Math.ceil(pace.servers / (limit - SPARE_DESCRIPTORS));
-    return withPolledFleet({ ...pace, workers, simulators }, async scene => {
+    // As the README asks for: the rows and pages of the index that are written all the time do not fit into less.
+    const settings = { OPSFLEET_DATABASE_MEMORY: '512' };
+    return withPolledFleet({ ...pace, workers, simulators, settings }, async scene => {
       await sleep((pace.healthSeconds + pace.metricsSeconds) * 1000);
       return report(await observe(scene, seconds), workers);
     });

@@ -24,10 +24,8 @@ export type Launch = Waiting & {
 // The socket's directory is ours alone, so the number in its name never clashes.
 const port = 5432;
 
-// A small footprint; what a busy installation needs more of, it gets from a PostgreSQL of its own.
 const defaultSettings = {
   unix_socket_permissions: '0700',
-  shared_buffers: '64MB',
   max_connections: '60',
   huge_pages: 'off',
   wal_compression: 'on',
