@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
+import { until } from '../../test/fakes/until.ts';
 import { sql } from '../platform/db.ts';
 
 let test: TestApp;
@@ -270,11 +271,26 @@ describe('what is believed of a server', () => {
 });
 
 describe('deleting a server', () => {
-  it('removes it with everything that belongs to it', async () => {
-    const server = await register();
-    expect((await admin.delete(path(server.id))).status).toBe(204);
-    expect((await admin.get(path(server.id))).status).toBe(404);
-    expect((await admin.delete(path(server.id))).status).toBe(404);
+  it('hides it at once, and removes everything that belongs to it', async () => {
+    const { id, organization_id: organizationId } = await register();
+    const { system } = test.database.db;
+    await system.execute(sql`
+      insert into server_health_checks (organization_id, server_id, timestamp, status, reason)
+      values (${organizationId}, ${id}, now(), 'healthy', 'ok')`);
+    await system.execute(sql`
+      insert into server_metrics_aggregated (organization_id, server_id, timestamp, period)
+      values (${organizationId}, ${id}, now(), '1m')`);
+    expect((await admin.delete(path(id))).status).toBe(204);
+    for (const hidden of ['', '/health', '/health-history', '/metrics'])
+      expect((await admin.get(`${path(id)}${hidden}`)).status, hidden).toBe(404);
+    expect((await admin.delete(path(id))).status).toBe(404);
+    await until('its history to go', async () => {
+      const { rows } = await system.one<{ rows: number }>(sql`
+        select (select count(*) from server_health_checks where server_id = ${id})
+             + (select count(*) from server_metrics_aggregated where server_id = ${id})
+             + (select count(*) from server_secrets where server_id = ${id}) as rows`);
+      return rows === 0;
+    });
   });
 });
 
