@@ -1,5 +1,5 @@
-/** How often a paced run starts what is due: the control plane's own scheduler sleeps no shorter either. */
-export const TICK_MS = 5;
+/** How often a paced run starts what is due: as often as the control plane does (polling/scheduler.ts). */
+export const TICK_MS = 50;
 
 /** How many checks should have been started after `elapsedMs` of an even pace, of `total` altogether. */
 export function startsDue(elapsedMs: number, checksPerSecond: number, total: number): number {
