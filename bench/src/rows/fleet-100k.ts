@@ -31,8 +31,9 @@ export const fleet100k: Row = {
     const limit = descriptorLimit() ?? Number.POSITIVE_INFINITY;
     const workers = Math.min(MOST_WORKERS, Math.ceil(pace.servers / (KEPT_SHARE * limit)));
     const simulators = Math.ceil(pace.servers / (limit - SPARE_DESCRIPTORS));
-    // As the README asks for: the rows and pages of the index that are written all the time do not fit into less.
-    const settings = { OPSFLEET_DATABASE_MEMORY: '512' };
+    // As the README advises: the rows and pages of the index that are written all the time do not fit into less, and
+    // many processes need few connections each.
+    const settings = { OPSFLEET_DATABASE_MEMORY: '512', OPSFLEET_DATABASE_POOL: '2' };
     return withPolledFleet({ ...pace, workers, simulators, settings }, async scene => {
       await sleep((pace.healthSeconds + pace.metricsSeconds) * 1000);
       return report(await observe(scene, seconds), workers);
