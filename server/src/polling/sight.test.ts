@@ -73,6 +73,23 @@ describe('we are blind', () => {
   });
 });
 
+it('we are blind where nobody answers any more after some had failed by themselves, whoever answered before', () => {
+  const half = ({ id }: { id: string }): boolean => Number(id.at(-1)) % 2 === 0;
+  // Around the moment in which those are told apart.
+  for (let last = 0; last < 80; last += 1) {
+    const fleet = watch(['a', 'b', 'c', 'd'], 10);
+    fleet.round(all);
+    for (let round = 0; round < 3; round += 1) fleet.round(half);
+    fleet.check(last, half);
+    // Sooner than a verdict, which takes three checks of a server, 5 and 10 s apart.
+    fleet.check(20, nobody);
+    for (let check = 0; check < 200; check += 1) {
+      fleet.check(1, nobody);
+      expect(fleet.isBlind(), `${last} checks, then ${check}`).toBe(true);
+    }
+  }
+});
+
 describe('we are not', () => {
   it('when one site of three fails, or a few servers of each', () => {
     const fleet = watch(['a', 'b', 'c'], 10);

@@ -52,6 +52,8 @@ export function createSight(policy: SightPolicy): Sight {
   let blindSinceMs: number | null = null;
   // Found to fail by themselves while others answer: they tell nothing of us until they answer again.
   const apart = new Set<string>();
+  /** Of what had been answered when they were told apart last. */
+  let setApartUntilMs = Number.NEGATIVE_INFINITY;
   let lastReachedMs = Number.NEGATIVE_INFINITY;
   let lastCheckMs = Number.NEGATIVE_INFINITY;
 
@@ -105,9 +107,16 @@ export function createSight(policy: SightPolicy): Sight {
     return failing >= 2 && failing * 2 >= sites.size;
   }
 
+  /** More of them fail, and in more places, than do by themselves. */
+  const isTooMuch = (): boolean =>
+    failed >= policy.minFailing && failed > policy.blindShare * last.size && isWidespread();
+
+  /** Those that failed while we saw: somebody has answered since. */
   function setApart(): void {
+    if (lastReachedMs === setApartUntilMs) return;
+    setApartUntilMs = lastReachedMs;
     for (const [id, check] of last) {
-      if (check.reached) continue;
+      if (check.reached || check.atMs > lastReachedMs) continue;
       apart.add(id);
       drop(id);
     }
@@ -117,15 +126,13 @@ export function createSight(policy: SightPolicy): Sight {
     dropOld(nowMs);
     const heardOf = last.size;
     if (blindSinceMs === null) {
-      if (failed >= policy.minFailing && failed > policy.blindShare * heardOf && isWidespread()) {
-        blindSinceMs = nowMs;
-      }
+      if (isTooMuch()) blindSinceMs = nowMs;
     } else if (heardOf > 0) {
       const answering = heardOf - failed >= policy.answeringShare * heardOf;
       if (failed <= policy.sightedShare * heardOf) blindSinceMs = null;
       else if (answering && nowMs - blindSinceMs > policy.maxHoldMs) {
-        blindSinceMs = null;
         setApart();
+        if (!isTooMuch()) blindSinceMs = null;
       }
     } else if (nowMs - lastCheckMs > policy.maxHoldMs) {
       // Nobody is left to ask, and nobody is judged: nothing would ever end it.
