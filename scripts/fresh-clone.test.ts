@@ -112,8 +112,10 @@ it('watches this machine by `npm start`, survives kill -9, and ends by Ctrl-C', 
   await expect
     .poll(() => error(row => row.disk_percent - fullestDiskPercent()), { timeout: 30_000 })
     .toBeLessThan(3);
-  const page = await fetch(`http://127.0.0.1:${port}/servers`);
-  expect(await page.text()).toContain('<title>');
+  for (const page of ['/', '/servers']) {
+    const answer = await fetch(`http://127.0.0.1:${port}${page}`);
+    expect([answer.status, await answer.text()], page).toEqual([200, expect.stringContaining('<title>')]);
+  }
 
   const killed = once(first.child, 'exit');
   signalGroup(first.child, 'SIGKILL');

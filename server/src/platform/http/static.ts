@@ -15,15 +15,14 @@ export async function mountDashboard(app: FastifyInstance, directory: string): P
   await app.register(fastifyStatic, {
     root: directory,
     wildcard: false,
-    // Where `/` leads is for the program to say.
     index: false,
     cacheControl: false,
     setHeaders(reply, path) {
       void reply.header('cache-control', path.includes('/assets/') ? immutable : 'no-cache');
     },
   });
-  // `/` is the file itself; anything else that is not one of these is answered by the page for what is not there.
-  for (const path of ['/sign-in', '/servers', '/servers/*']) {
+  // Anything else that is no file is answered by the page for what is not there.
+  for (const path of ['/', '/sign-in', '/servers', '/servers/*']) {
     app.get(path, (_request, reply) => reply.sendFile('index.html'));
   }
 }
