@@ -1,4 +1,4 @@
--- History names its server and does not refer to it. The foreign key took a third of what storing a check cost, locked
+-- History names its server and does not refer to it. The foreign key was over a quarter of what a row cost, locked
 -- every server's row against the state write beside it, and made whoever deleted a server wait for all of its history.
 -- What is left of a deleted server is deleted a little later, in small parts, from the queue below.
 
