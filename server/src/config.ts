@@ -90,7 +90,7 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
     variable: 'OPSFLEET_DATABASE_MEMORY',
     fallback: '64',
     meaning:
-      'MiB that the embedded PostgreSQL keeps of its tables and indexes in memory. For 10,000 servers and more: 512.',
+      'MiB that the embedded PostgreSQL keeps of its tables and indexes in memory. For 100,000 servers: 512.',
     parse: (text, refuse) => integer(text ?? '64', 16, 65_536, refuse),
   },
   role: {

@@ -8,8 +8,8 @@ import type { Measurement } from '../report.ts';
 type Pace = { servers: number; intervalSeconds: number; warmUpRounds: number; rounds: number };
 
 /**
- * A handshake costs ten checks and more, so those who make one for each check are asked less often. V8 goes on making
- * the code of a check faster: beside PostgreSQL's, its cost fell by a sixth from the first half minute to the second.
+ * A handshake costs ten checks and more, so those who make one for each check are asked less often. In the one run that
+ * was watched, the cost of a check fell by a sixth, beside PostgreSQL's, from the first half minute to the second.
  */
 const SCALES: Record<'full' | 'quick', { kept: Pace; handshake: Pace }> = {
   full: {
