@@ -1,5 +1,6 @@
 import type { OrganizationId } from '../ids.ts';
 import { type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import { unnest } from '../platform/unnest.ts';
 import type { EventFacts } from './event.ts';
 
 /** Appends events of one organization inside the transaction of the change they tell of. */
@@ -29,10 +30,10 @@ async function insert(
   await tx.execute(sql`
     insert into events (created_at, organization_id, type, subject_id, data)
     select ${at}, e.organization_id, e.type, e.subject_id, e.data
-    from unnest(
-      ${events.map(({ organizationId }) => organizationId)}::uuid[],
-      ${events.map(({ event }) => event.type)}::text[],
-      ${events.map(({ event }) => event.subject)}::uuid[],
-      ${events.map(({ event }) => JSON.stringify(event.data))}::jsonb[]
-    ) as e (organization_id, type, subject_id, data)`);
+    from ${unnest([
+      ['uuid', events.map(({ organizationId }) => organizationId)],
+      ['text', events.map(({ event }) => event.type)],
+      ['uuid', events.map(({ event }) => event.subject)],
+      ['jsonb', events.map(({ event }) => JSON.stringify(event.data))],
+    ])} as e (organization_id, type, subject_id, data)`);
 }

@@ -1,5 +1,6 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import { unnest } from '../platform/unnest.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 
 /** What a single check can have found. Unlike a server's health it may be `error`, and is never `unknown`. */
@@ -33,19 +34,19 @@ export async function insertHealthChecks(tx: SystemTx, rows: readonly HealthChec
   return tx.execute(sql`
     insert into server_health_checks (organization_id, server_id, timestamp, status, reason, response_time_ms,
       database_healthy, redis_healthy, services_healthy, error_message, error_details)
-    select c.* from unnest(
-      ${rows.map(row => row.organizationId)}::uuid[],
-      ${rows.map(row => row.serverId)}::uuid[],
-      ${rows.map(row => row.at)}::timestamptz[],
-      ${rows.map(row => row.status)}::text[],
-      ${rows.map(row => row.reason)}::text[],
-      ${rows.map(row => row.responseTimeMs)}::integer[],
-      ${rows.map(row => row.databaseHealthy)}::boolean[],
-      ${rows.map(row => row.redisHealthy)}::boolean[],
-      ${rows.map(row => row.servicesHealthy)}::boolean[],
-      ${rows.map(row => row.errorMessage)}::text[],
-      ${rows.map(row => (row.errorDetails === null ? null : JSON.stringify(row.errorDetails)))}::jsonb[]
-    ) as c (organization_id, server_id, timestamp, status, reason, response_time_ms, database_healthy,
+    select c.* from ${unnest([
+      ['uuid', rows.map(row => row.organizationId)],
+      ['uuid', rows.map(row => row.serverId)],
+      ['timestamptz', rows.map(row => row.at)],
+      ['text', rows.map(row => row.status)],
+      ['text', rows.map(row => row.reason)],
+      ['integer', rows.map(row => row.responseTimeMs)],
+      ['boolean', rows.map(row => row.databaseHealthy)],
+      ['boolean', rows.map(row => row.redisHealthy)],
+      ['boolean', rows.map(row => row.servicesHealthy)],
+      ['text', rows.map(row => row.errorMessage)],
+      ['jsonb', rows.map(row => (row.errorDetails === null ? null : JSON.stringify(row.errorDetails)))],
+    ])} as c (organization_id, server_id, timestamp, status, reason, response_time_ms, database_healthy,
             redis_healthy, services_healthy, error_message, error_details)
     join managed_servers s on s.organization_id = c.organization_id and s.id = c.server_id
     on conflict (organization_id, server_id, timestamp) do nothing`);

@@ -1,5 +1,6 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import { type Column, unnest } from '../platform/unnest.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 import {
   type MetricField,
@@ -30,19 +31,18 @@ const fieldColumns = sql.join(metricEntries.map(([field]) => sql.ref(field)));
  */
 export async function insertMetrics(tx: SystemTx, rows: readonly MetricsRow[]): Promise<number> {
   if (rows.length === 0) return 0;
-  const values = metricEntries.map(
-    ([field, { column }]) => sql`${rows.map(row => row.metrics[field] ?? null)}::${sql.raw(column)}[]`,
-  );
   return tx.execute(sql`
     insert into server_metrics_aggregated (organization_id, server_id, timestamp, period, reported_at, ${fieldColumns})
     select r.organization_id, r.server_id, r.timestamp, '1m', r.reported_at, ${fieldColumns}
-    from unnest(
-      ${rows.map(row => row.organizationId)}::uuid[],
-      ${rows.map(row => row.serverId)}::uuid[],
-      ${rows.map(row => row.at)}::timestamptz[],
-      ${rows.map(row => row.reportedAt)}::timestamptz[],
-      ${sql.join(values)}
-    ) as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})
+    from ${unnest([
+      ['uuid', rows.map(row => row.organizationId)],
+      ['uuid', rows.map(row => row.serverId)],
+      ['timestamptz', rows.map(row => row.at)],
+      ['timestamptz', rows.map(row => row.reportedAt)],
+      ...metricEntries.map(
+        ([field, { column }]): Column => [column, rows.map(row => row.metrics[field] ?? null)],
+      ),
+    ])} as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})
     join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
     on conflict (organization_id, server_id, period, timestamp) do nothing`);
 }

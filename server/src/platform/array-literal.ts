@@ -1,7 +1,7 @@
 /**
  * The text of a PostgreSQL array (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), for a parameter
- * of any array type: what the driver would make of it in twice the time, which was a tenth of a health check's
- * cost. Null where an item is none of text, number, boolean, instant, bigint or null: then the driver has to.
+ * of any array type: what the driver would make of it in twice the time. Columns of many rows go in binary (`unnest`).
+ * Null where an item is none of text, number, boolean, instant, bigint or null: then the driver has to.
  */
 export function arrayLiteral(items: readonly unknown[]): string | null {
   let literal = '{';

@@ -5,6 +5,7 @@ import type { FlappingChange, HealthState, StatusChange } from '../health/evalua
 import type { JobId, OrganizationId, ServerId } from '../ids.ts';
 import type { MetricField } from '../metrics/metric.ts';
 import { type Sql, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
+import { unnest } from '../platform/unnest.ts';
 import type { AdapterName } from '../servers/server.ts';
 import type { ServerKey } from './roster.ts';
 
@@ -116,7 +117,10 @@ async function serversOf(
   const rows = await db.many<Row>(sql`
     select ${columns} from managed_servers
     where (organization_id, id) in (
-        select * from unnest(${keys.map(key => key.organizationId)}::uuid[], ${keys.map(key => key.id)}::uuid[]))
+        select * from ${unnest([
+          ['uuid', keys.map(key => key.organizationId)],
+          ['uuid', keys.map(key => key.id)],
+        ])})
       and status = 'active' ${lock}`);
   return rows.map(toServer);
 }
@@ -268,11 +272,4 @@ export async function writeMetrics(db: SystemDb, writes: readonly MetricsWrite[]
       ['text', writes.map(w => w.reason)],
     ])} as w (organization_id, id, epoch, at, metrics, reason)
     where s.organization_id = w.organization_id and s.id = w.id and s.poll_epoch <= w.epoch and s.status = 'active'`);
-}
-
-/** `unnest($1::uuid[], $2::text[], …)` of parallel columns. */
-export function unnest(
-  parallel: readonly (readonly [type: string, values: readonly unknown[]])[],
-): Sql<unknown> {
-  return sql`unnest(${sql.join(parallel.map(([type, values]) => sql`${values}::${sql.raw(type)}[]`))})`;
 }

@@ -1,8 +1,8 @@
 import { type Sql, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
+import { unnest } from '../platform/unnest.ts';
 import type { FreeSlot } from './attendance.ts';
 import type { ServerKey } from './roster.ts';
 import type { Lease } from './slots.ts';
-import { unnest } from './store.ts';
 
 const isFree = sql`(owner is null or expires_at < now())`;
 

@@ -2,6 +2,7 @@ import { installation } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
 import type { OrganizationId, ServerId, WorkerId } from '../ids.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
+import { unnest } from '../platform/unnest.ts';
 import type { ServerKey } from './roster.ts';
 import type { Finding } from './witness.ts';
 
@@ -22,11 +23,11 @@ export async function askWitnesses(
     await tx.execute(sql`
       insert into witness_questions (organization_id, asker, number, subject_id, deadline)
       select q.organization_id, ${asker}, q.number, q.subject_id, now() + ${patienceMs} * interval '1 millisecond'
-      from unnest(
-        ${questions.map(({ organizationId }) => organizationId)}::uuid[],
-        ${questions.map(({ number }) => number)}::bigint[],
-        ${questions.map(({ id }) => id)}::uuid[]
-      ) as q (organization_id, number, subject_id)`);
+      from ${unnest([
+        ['uuid', questions.map(({ organizationId }) => organizationId)],
+        ['bigint', questions.map(({ number }) => number)],
+        ['uuid', questions.map(({ id }) => id)],
+      ])} as q (organization_id, number, subject_id)`);
     const event = { type: 'witness.asked', subject: asker, data: { questions: questions.length } } as const;
     await appendForAll(tx, at, [{ organizationId: installation, event }]);
   });
@@ -58,12 +59,12 @@ export async function answerQuestions(
 ): Promise<void> {
   await db.execute(sql`
     update witness_questions q set answer = a.answer
-    from unnest(
-      ${answers.map(({ organizationId }) => organizationId)}::uuid[],
-      ${answers.map(({ asker }) => asker)}::uuid[],
-      ${answers.map(({ number }) => number)}::bigint[],
-      ${answers.map(({ finding }) => JSON.stringify(finding))}::jsonb[]
-    ) as a (organization_id, asker, number, answer)
+    from ${unnest([
+      ['uuid', answers.map(({ organizationId }) => organizationId)],
+      ['uuid', answers.map(({ asker }) => asker)],
+      ['bigint', answers.map(({ number }) => number)],
+      ['jsonb', answers.map(({ finding }) => JSON.stringify(finding))],
+    ])} as a (organization_id, asker, number, answer)
     where q.organization_id = a.organization_id and q.asker = a.asker and q.number = a.number
       and q.witness = ${witness}`);
 }
