@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
+import { isFaultOfValues } from '../platform/database-failure.ts';
 import { sql } from '../platform/db.ts';
 import { ensurePartitionFor, isMissingPartition } from '../retention/maintain.ts';
 import { deleteServer } from '../servers/store.ts';
@@ -38,7 +39,8 @@ const check = (at: Date, facts: Partial<HealthCheckRow> = {}): HealthCheckRow =>
   ...facts,
 });
 
-const insert = (rows: HealthCheckRow[]): Promise<number> => insertHealthChecks(database.db.system, rows);
+const insert = (rows: HealthCheckRow[], isFirstTry = false): Promise<number> =>
+  insertHealthChecks(database.db.system, rows, isFirstTry);
 
 async function list(query: Partial<Parameters<typeof listHealthChecks>[2]> = {}, from = organizationId) {
   const all = { from: null, to: null, limit: 100 };
@@ -86,6 +88,28 @@ test('a check of a server deleted meanwhile is passed over; its neighbours are s
   const gone = await addServer(database.db, organizationId);
   await deleteServer(database.db.tenant(organizationId), gone);
   expect(await insert([check(minute(0), { serverId: gone }), check(minute(0))])).toBe(1);
+});
+
+test('a first try stores the same, all of it or nothing where one is there already', async () => {
+  expect(await insert([check(minute(0)), check(minute(1))], true)).toBe(2);
+  const repeated: unknown = await insert([check(minute(1)), check(minute(2))], true).catch(
+    (each: unknown) => each,
+  );
+  expect(isFaultOfValues(repeated)).toBe(true);
+  expect((await list())?.count).toBe(2);
+  expect(await insert([check(minute(1)), check(minute(2))])).toBe(1);
+});
+
+test('what a first try adds to a server deleted meanwhile is seen by nobody', async () => {
+  const gone = await addServer(database.db, organizationId);
+  await deleteServer(database.db.tenant(organizationId), gone);
+  expect(await insert([check(minute(0), { serverId: gone })], true)).toBe(1);
+  const page = await listHealthChecks(database.db.tenant(organizationId), gone, {
+    from: null,
+    to: null,
+    limit: 9,
+  });
+  expect(page).toBeNull();
 });
 
 test('a check is never stored for a server under the id of another organization', async () => {

@@ -28,8 +28,16 @@ export type HealthCheckRow = {
  * Adds checks to the history, in one statement, and returns how many were new. A check that is there already
  * is left as it is, so a batch may be written again; one of a server that no longer exists is passed over.
  * A check of a month without a partition fails the whole batch (`isMissingPartition`).
+ *
+ * `isFirstTry` is for checks that have just been made: neither is looked for, at two thirds of the price. One that is
+ * there fails the whole batch (23505), and what is added to a server that has just been deleted goes with the rest
+ * of its history.
  */
-export async function insertHealthChecks(tx: SystemTx, rows: readonly HealthCheckRow[]): Promise<number> {
+export async function insertHealthChecks(
+  tx: SystemTx,
+  rows: readonly HealthCheckRow[],
+  isFirstTry = false,
+): Promise<number> {
   if (rows.length === 0) return 0;
   return tx.execute(sql`
     insert into server_health_checks (organization_id, server_id, timestamp, status, reason, response_time_ms,
@@ -48,9 +56,12 @@ export async function insertHealthChecks(tx: SystemTx, rows: readonly HealthChec
       ['jsonb', rows.map(row => (row.errorDetails === null ? null : JSON.stringify(row.errorDetails)))],
     ])} as c (organization_id, server_id, timestamp, status, reason, response_time_ms, database_healthy,
             redis_healthy, services_healthy, error_message, error_details)
-    join managed_servers s on s.organization_id = c.organization_id and s.id = c.server_id
-    on conflict (organization_id, server_id, timestamp) do nothing`);
+    ${isFirstTry ? sql`` : ofNewRows}`);
 }
+
+const ofNewRows = sql`
+  join managed_servers s on s.organization_id = c.organization_id and s.id = c.server_id
+  on conflict (organization_id, server_id, timestamp) do nothing`;
 
 /** Deletes up to `limit` checks of a server, the oldest first, and returns how many. */
 export function deleteHealthChecks(

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
+import { isFaultOfValues } from '../platform/database-failure.ts';
 import { sql } from '../platform/db.ts';
 import { ensurePartitionFor, isMissingPartition } from '../retention/maintain.ts';
 import { deleteServer } from '../servers/store.ts';
@@ -33,7 +34,8 @@ const collected = (at: Date, metrics: Metrics, facts: Partial<MetricsRow> = {}):
   ...facts,
 });
 
-const insert = (rows: MetricsRow[]): Promise<number> => insertMetrics(database.db.system, rows);
+const insert = (rows: MetricsRow[], isFirstTry = false): Promise<number> =>
+  insertMetrics(database.db.system, rows, isFirstTry);
 
 type Row = { timestamp: string } & Record<MetricField, number | null>;
 
@@ -83,6 +85,14 @@ test('a batch written again adds only what is new, and changes nothing', async (
     await insert([collected(minute(0), { cpu_percent: 2 }), collected(minute(1), { cpu_percent: 3 })]),
   ).toBe(1);
   expect((await list())?.rows.map(row => row.cpu_percent)).toEqual([3, 1]);
+});
+
+test('a first try stores the same, all of it or nothing where one is there already', async () => {
+  const rows = (...minutes: number[]) => minutes.map(each => collected(minute(each), { cpu_percent: 1 }));
+  expect(await insert(rows(0, 1), true)).toBe(2);
+  const repeated: unknown = await insert(rows(1, 2), true).catch((each: unknown) => each);
+  expect(isFaultOfValues(repeated)).toBe(true);
+  expect(await insert(rows(0, 1, 2))).toBe(1);
 });
 
 test('a row of a server deleted meanwhile is passed over; its neighbours are stored', async () => {

@@ -28,8 +28,13 @@ const fieldColumns = sql.join(metricEntries.map(([field]) => sql.ref(field)));
  * Adds collections to the history, in one statement, and returns how many were new. A row that is there
  * already is left as it is, so a batch may be written again; one of a server that no longer exists is
  * passed over. A row of a month without a partition fails the whole batch (`isMissingPartition`).
+ * `isFirstTry`: as of `insertHealthChecks`.
  */
-export async function insertMetrics(tx: SystemTx, rows: readonly MetricsRow[]): Promise<number> {
+export async function insertMetrics(
+  tx: SystemTx,
+  rows: readonly MetricsRow[],
+  isFirstTry = false,
+): Promise<number> {
   if (rows.length === 0) return 0;
   return tx.execute(sql`
     insert into server_metrics_aggregated (organization_id, server_id, timestamp, period, reported_at, ${fieldColumns})
@@ -43,9 +48,12 @@ export async function insertMetrics(tx: SystemTx, rows: readonly MetricsRow[]): 
         ([field, { column }]): Column => [column, rows.map(row => row.metrics[field] ?? null)],
       ),
     ])} as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})
-    join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
-    on conflict (organization_id, server_id, period, timestamp) do nothing`);
+    ${isFirstTry ? sql`` : ofNewRows}`);
 }
+
+const ofNewRows = sql`
+  join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
+  on conflict (organization_id, server_id, period, timestamp) do nothing`;
 
 /** Deletes up to `limit` rows of a server, and returns how many. */
 export function deleteMetrics(

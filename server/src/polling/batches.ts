@@ -45,7 +45,8 @@ export type BatchesOptions<T> = {
   spool: BatchSpool<T> | null;
   /** Monotonic. */
   nowMs(): number;
-  write(batch: readonly T[]): Promise<void>;
+  /** A first try is of items that came from memory and of which no part can have been written before. */
+  write(batch: readonly T[], isFirstTry: boolean): Promise<void>;
   /** The item the database will never take, found by halving its batch. Its neighbours are stored. */
   onPoison(item: T, error: unknown): void;
   onOverflow(item: T): void;
@@ -88,18 +89,19 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
     waiting = waiting.slice(options.maxBatch);
   }
 
-  async function write(batch: readonly T[]): Promise<void> {
+  async function write(batch: readonly T[], isFirstTry: boolean): Promise<void> {
     try {
-      await options.write(batch);
+      await options.write(batch, isFirstTry);
     } catch (error) {
       if (!isFaultOfValues(error)) throw error;
+      if (isFirstTry) return write(batch, false);
       if (batch.length === 1) {
         options.onPoison(batch[0]!, error);
         return;
       }
       const middle = batch.length >> 1;
-      await write(batch.slice(0, middle));
-      await write(batch.slice(middle));
+      await write(batch.slice(0, middle), false);
+      await write(batch.slice(middle), false);
     }
   }
 
@@ -128,7 +130,7 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
       for (let count = 0; count < maxBatches; count += 1) {
         const batch = await next();
         if (batch === null) return;
-        await write(batch);
+        await write(batch, writing === 'memory' && !hasFailed);
         hasFailed = false;
         // It may have moved to disk meanwhile, or be on its way.
         await spilling;

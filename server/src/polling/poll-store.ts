@@ -61,9 +61,12 @@ export type PollStore = {
   loadJobServers(organizationId: OrganizationId, id: JobId): Promise<ServerId[]>;
   loadTokens(keys: readonly ServerKey[]): Promise<SealedServerToken[]>;
 
-  /** Both return how many rows were new. */
-  insertHealthChecks(rows: readonly HealthCheckRow[]): Promise<number>;
-  insertMetrics(rows: readonly MetricsRow[]): Promise<number>;
+  /**
+   * Both return how many rows were new. A first try may fail where one is there already; a further one passes over
+   * that, and over those of servers that are gone.
+   */
+  insertHealthChecks(rows: readonly HealthCheckRow[], isFirstTry: boolean): Promise<number>;
+  insertMetrics(rows: readonly MetricsRow[], isFirstTry: boolean): Promise<number>;
   writeHealth(writes: readonly HealthWrite[]): Promise<void>;
   writeMetrics(writes: readonly MetricsWrite[]): Promise<void>;
 
@@ -114,10 +117,10 @@ export function createPollStore(db: SystemDb, clock: Clock): PollStore {
         db,
         keys.map(({ organizationId, id }) => ({ organizationId, serverId: id })),
       ),
-    insertHealthChecks: rows =>
-      partitioned('server_health_checks', rows[0]?.at, () => insertHealthChecks(db, rows)),
-    insertMetrics: rows =>
-      partitioned('server_metrics_aggregated', rows[0]?.at, () => insertMetrics(db, rows)),
+    insertHealthChecks: (rows, isFirstTry) =>
+      partitioned('server_health_checks', rows[0]?.at, () => insertHealthChecks(db, rows, isFirstTry)),
+    insertMetrics: (rows, isFirstTry) =>
+      partitioned('server_metrics_aggregated', rows[0]?.at, () => insertMetrics(db, rows, isFirstTry)),
     async writeHealth(writes) {
       await withEvents(at => writeHealth(db, writes, at));
     },

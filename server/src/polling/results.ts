@@ -4,7 +4,7 @@ import type { Clock } from '../platform/clock.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Log } from '../platform/log.ts';
 import type { Spool } from '../platform/spool.ts';
-import { type Batches, createBatches } from './batches.ts';
+import { type Batches, type BatchesOptions, createBatches } from './batches.ts';
 import type { PollStore } from './poll-store.ts';
 import { type Codec, healthChecks, healthWrites, metricsRows, metricsWrites } from './spooled.ts';
 import type { HealthWrite, MetricsWrite } from './store.ts';
@@ -131,7 +131,7 @@ function createQueues(
   { store, clock, log, instruments, spool, onChanges }: ResultsOptions,
   onRefused: () => void,
 ): Queues {
-  function queue<T>(name: QueueName, codec: Codec<T>, write: (batch: readonly T[]) => Promise<void>) {
+  function queue<T>(name: QueueName, codec: Codec<T>, write: BatchesOptions<T>['write']) {
     return createBatches<T>({
       maxBatch,
       maxInMemory,
@@ -161,12 +161,12 @@ function createQueues(
   }
 
   return {
-    checks: queue('health_history', healthChecks, async batch => {
-      const count = await store.insertHealthChecks(batch);
+    checks: queue('health_history', healthChecks, async (batch, isFirstTry) => {
+      const count = await store.insertHealthChecks(batch, isFirstTry);
       instruments.flushed.inc({ kind: 'health' }, count);
     }),
-    rows: queue('metrics_history', metricsRows, async batch => {
-      const count = await store.insertMetrics(batch);
+    rows: queue('metrics_history', metricsRows, async (batch, isFirstTry) => {
+      const count = await store.insertMetrics(batch, isFirstTry);
       instruments.flushed.inc({ kind: 'metrics' }, count);
     }),
     healthStates: queue('health_state', healthWrites, async batch => {

@@ -30,6 +30,15 @@ export type SimulatedDatabase = {
 const giveUpMs = 2_000;
 const feedPeriodMs = 1_000;
 
+/** A statement that its tables refuse fails where it is awaited. */
+function outcomeOf<T>(apply: () => T): { result: T } | { error: unknown } {
+  try {
+    return { result: apply() };
+  } catch (error) {
+    return { error };
+  }
+}
+
 export function createDatabase(timeline: Timeline, random: Random): SimulatedDatabase {
   const tables = createMemoryTables(() => timeline.nowMs());
   const trouble: Trouble = { isDown: false, slowMs: 0, refusedPercent: 0, lostReplyPercent: 0 };
@@ -56,10 +65,10 @@ export function createDatabase(timeline: Timeline, random: Random): SimulatedDat
         }
         // What was sent before the process died may arrive, or not.
         if (!process.isAlive() && random.chance(0.5)) return;
-        const result = apply();
+        const done = outcomeOf(apply);
         timeline.after(random.between(0, 4), () => {
           if (trouble.isDown || !process.reaches.database || percent(trouble.lostReplyPercent)) fail();
-          else process.run(() => resolve(result));
+          else process.run(() => ('error' in done ? reject(done.error) : resolve(done.result)));
         });
       });
     });

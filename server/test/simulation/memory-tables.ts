@@ -145,7 +145,8 @@ export function createMemoryTables(nowMs: () => number) {
         const server = servers.get(id);
         return server === undefined ? [] : [{ ...server }];
       }),
-    insertHealthChecks(rows: readonly HealthCheckRow[]): number {
+    insertHealthChecks(rows: readonly HealthCheckRow[], isFirstTry: boolean): number {
+      if (isFirstTry && rows.some(row => checks.has(keyOf(row)))) throw new Error('duplicate key');
       const before = checks.size;
       for (const row of rows) {
         const key = keyOf(row);
@@ -153,7 +154,8 @@ export function createMemoryTables(nowMs: () => number) {
       }
       return checks.size - before;
     },
-    insertMetrics(rows: readonly MetricsRow[]): number {
+    insertMetrics(rows: readonly MetricsRow[], isFirstTry: boolean): number {
+      if (isFirstTry && rows.some(row => metrics.has(keyOf(row)))) throw new Error('duplicate key');
       const before = metrics.size;
       for (const row of rows) metrics.add(keyOf(row));
       return metrics.size - before;
