@@ -176,12 +176,13 @@ export function eventOf({ id, name }: HealthWrite, change: HealthChange): EventF
 export async function writeHealth(db: SystemDb, writes: readonly HealthWrite[], at: Date): Promise<number> {
   // Nearly always: one statement then, and not a transaction of several, each of which waits for a busy event loop.
   const isQuiet = writes.every(({ changes }) => changes.length === 0);
-  return isQuiet ? (await writeStates(db, writes)).size : db.transaction(tx => writeHealthIn(tx, writes, at));
+  return isQuiet ? db.execute(stateUpdate(writes)) : db.transaction(tx => writeHealthIn(tx, writes, at));
 }
 
 /** The same, inside a transaction of the caller's. */
 export async function writeHealthIn(tx: SystemTx, writes: readonly HealthWrite[], at: Date): Promise<number> {
-  const written = await writeStates(tx, writes);
+  const rows = await tx.many<{ id: ServerId }>(sql`${stateUpdate(writes)} returning s.id`);
+  const written = new Set(rows.map(row => row.id));
   const events = writes
     .filter(({ id }) => written.has(id))
     .flatMap(write =>
@@ -194,13 +195,10 @@ export async function writeHealthIn(tx: SystemTx, writes: readonly HealthWrite[]
   return written.size;
 }
 
-async function writeStates(
-  tx: Pick<SystemTx, 'many'>,
-  writes: readonly HealthWrite[],
-): Promise<ReadonlySet<ServerId>> {
+function stateUpdate(writes: readonly HealthWrite[]): Sql<unknown> {
   // Nobody can claim one of the slots before the commit: a claim locks the row for update, which waits for a key
   // share lock. A renewal does not.
-  const written = await tx.many<{ id: ServerId }>(sql`
+  return sql`
     with leases as materialized (
       select slot, epoch from poll_slots where slot = any(${[...new Set(writes.map(w => w.slot))]}::smallint[])
       for key share
@@ -241,9 +239,7 @@ async function writeStates(
               flapping_since, breaker_opened_at, components, version)
     left join leases on leases.slot = w.slot
     where s.organization_id = w.organization_id and s.id = w.id and s.status = 'active'
-      and w.epoch >= coalesce(leases.epoch, 0) and (s.poll_epoch, s.poll_seq) < (w.epoch, w.seq)
-    returning s.id`);
-  return new Set(written.map(row => row.id));
+      and w.epoch >= coalesce(leases.epoch, 0) and (s.poll_epoch, s.poll_seq) < (w.epoch, w.seq)`;
 }
 
 export type MetricsWrite = {
