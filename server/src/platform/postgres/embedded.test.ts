@@ -49,9 +49,10 @@ describe('a first start', () => {
     const rows = await query<{ name: string; setting: string }>(
       postgres,
       `select name, setting from pg_settings
-        where name in ('listen_addresses', 'fsync', 'data_checksums', 'jit', 'TimeZone') order by name`,
+        where name in ('listen_addresses', 'fsync', 'data_checksums', 'jit', 'TimeZone', 'checkpoint_timeout') order by name`,
     );
     expect(Object.fromEntries(rows.map(row => [row.name, row.setting]))).toEqual({
+      checkpoint_timeout: '900',
       listen_addresses: '',
       fsync: 'on',
       data_checksums: 'on',

@@ -28,6 +28,10 @@ const defaultSettings = {
   unix_socket_permissions: '0700',
   max_connections: '60',
   huge_pages: 'off',
+  // The first change of a page after a checkpoint writes all of it to the log, and polling changes every page of the
+  // servers each minute. Whichever comes first; a start after a crash replays as much.
+  checkpoint_timeout: '15min',
+  max_wal_size: '4GB',
   wal_compression: 'on',
   jit: 'off',
   log_timezone: 'UTC',
