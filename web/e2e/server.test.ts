@@ -28,6 +28,15 @@ describe('a server', () => {
     expect(cells.filter(text => text.includes('no data')).length).toBeGreaterThan(2);
   });
 
+  test('shows its charts in a browser whose language nobody knows', async () => {
+    const page = await signedIn('/servers');
+    await page.addInitScript(() => {
+      Object.defineProperty(Navigator.prototype, 'language', { get: () => 'en-US@posix' });
+    });
+    await page.goto(`/servers/${dashboard().ids['api-1']}`);
+    await page.locator('figure canvas').nth(3).waitFor();
+  });
+
   test('is live', async () => {
     const page = await signedIn(`/servers/${dashboard().ids['db-1']}`);
     await heading(page, 'db-1').waitFor();

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'react';
+import '../lib/language.ts';
 import UPlot from 'uplot';
 import { formatClock, formatMinute } from '../lib/dates.ts';
 import type { Sample } from '../lib/series.ts';
