@@ -20,6 +20,8 @@ export type Batches<T> = {
   spillIfStuck(): Promise<void>;
   /** Items in memory. */
   waiting(): number;
+  /** Batches on disk. */
+  onDisk(): number;
   /** Whether nothing waits, in memory or on disk. */
   isEmpty(): boolean;
   /** Whether a flush would find more than what has just come: a full batch, or any on disk. */
@@ -199,6 +201,7 @@ export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
       if (isOld || hasFailed || inMemory > options.maxInMemory) await spill();
     },
     waiting: () => inMemory,
+    onDisk,
     isEmpty,
     isBehind: () => inMemory >= options.maxBatch || onDisk() > 0,
   };

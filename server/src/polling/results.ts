@@ -27,6 +27,8 @@ export type Results = {
   spillIfStuck(): Promise<void>;
   /** Results in memory. */
   waiting(): number;
+  /** Batches of results on disk. */
+  onDisk(): number;
   /** Whether more waits than what has just come. */
   isBehind(): boolean;
   /** Results that neither the database nor disk nor memory had room for: lost. */
@@ -114,6 +116,7 @@ export function createResults(options: ResultsOptions): Results {
     spill: () => inAll(queues, each => each.spill()),
     spillIfStuck: () => inAll(queues, each => each.spillIfStuck()),
     waiting,
+    onDisk: () => queues.reduce((sum, each) => sum + each.onDisk(), 0),
     isBehind: () => queues.some(each => each.isBehind()),
     refused: () => refused,
   };

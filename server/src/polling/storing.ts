@@ -43,7 +43,8 @@ export function createStoring(options: {
     } catch (error) {
       isTaking = false;
       refusal.tried(error);
-      log.warn({ err: error, inMemory: results.waiting() }, 'results cannot be stored now; they wait');
+      const waiting = { inMemory: results.waiting(), batchesOnDisk: results.onDisk() };
+      log.warn({ err: error, ...waiting }, 'results cannot be stored now; they wait');
     }
   }
 
