@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { descriptorLimit } from '../../../server/src/platform/descriptors.ts';
 import type { Row } from '../context.ts';
-import { type Observation, observe } from '../observe.ts';
-import { withPolledFleet } from '../polled-fleet.ts';
+import { type Observation, observe, seenBy } from '../observe.ts';
+import { type Scene, withPolledFleet } from '../polled-fleet.ts';
 import { promises } from '../promises.ts';
 import type { Measurement } from '../report.ts';
 
@@ -17,6 +17,11 @@ const KEPT_SHARE = 0.8;
 const SPARE_DESCRIPTORS = 500;
 /** PostgreSQL takes 60 connections, and a worker may use all 11 of its own in a bad moment. */
 const MOST_WORKERS = 8;
+
+/** All workers start at once, on an empty cache each: what that costs is a figure of its own. */
+const ON_TIME_MS = 5_000;
+const LOOK_MS = 10_000;
+const START_LIMIT_MS = 300_000;
 
 const DAY_SECONDS = 86_400;
 
@@ -35,11 +40,28 @@ export const fleet100k: Row = {
     // many processes need few connections each.
     const settings = { OPSFLEET_DATABASE_MEMORY: '512', OPSFLEET_DATABASE_POOL: '2' };
     return withPolledFleet({ ...pace, workers, simulators, settings }, async scene => {
+      const startedMs = performance.now();
+      // Every server has had both of its polls.
       await sleep((pace.healthSeconds + pace.metricsSeconds) * 1000);
-      return report(await observe(scene, seconds), workers);
+      await becomeOnTime(scene, startedMs + START_LIMIT_MS);
+      const startSeconds = (performance.now() - startedMs) / 1000;
+      return [
+        { name: 'from the start until on time', measured: startSeconds, unit: 's' },
+        ...report(await observe(scene, seconds), workers),
+      ];
     });
   },
 };
+
+/** Until nothing was later than the bar for ten seconds; not for ever, where that never comes. */
+async function becomeOnTime({ simulators }: Scene, endMs: number): Promise<void> {
+  do {
+    await Promise.all(simulators.map(simulator => simulator.reset()));
+    await sleep(LOOK_MS);
+    const { latenessMs } = seenBy(await Promise.all(simulators.map(simulator => simulator.stats())));
+    if (latenessMs.max <= ON_TIME_MS) return;
+  } while (performance.now() < endMs);
+}
 
 function report(seen: Observation, workers: number): Measurement[] {
   const { cadence, memory, cpuMs } = seen;
@@ -65,7 +87,7 @@ function report(seen: Observation, workers: number): Measurement[] {
       measured: cadence.latenessMs.p99,
       unit: 'ms',
       reference: { name: "the simulators' own stall", value: seen.simulatorStallMs },
-      bar: '≤ 5,000',
+      bar: `≤ ${ON_TIME_MS.toLocaleString('en')}`,
     },
     { name: 'lateness, the worst', measured: cadence.latenessMs.max, unit: 'ms' },
     ...promises(seen),
