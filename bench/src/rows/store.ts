@@ -1,7 +1,11 @@
-import { type HealthCheckRow, insertHealthChecks } from '../../../server/src/health/history.ts';
+import {
+  type HealthCheckRow,
+  healthCheckColumns,
+  healthCheckRows,
+  insertHealthChecks,
+} from '../../../server/src/health/history.ts';
 import type { OrganizationId, ServerId } from '../../../server/src/ids.ts';
 import { type SystemDb, type SystemTx, sql } from '../../../server/src/platform/db.ts';
-import { unnest } from '../../../server/src/platform/unnest.ts';
 import type { Row } from '../context.ts';
 import { withFleetData } from '../fleet-data.ts';
 
@@ -85,16 +89,4 @@ const insertNew: Insert = (db, rows) => insertHealthChecks(db, rows, true);
 
 const insertBare: Insert = (db, rows) =>
   db.execute(sql`
-    insert into bench_checks (organization_id, server_id, timestamp, status, reason, response_time_ms,
-      database_healthy, redis_healthy, services_healthy)
-    select * from ${unnest([
-      ['uuid', rows.map(row => row.organizationId)],
-      ['uuid', rows.map(row => row.serverId)],
-      ['timestamptz', rows.map(row => row.at)],
-      ['text', rows.map(row => row.status)],
-      ['text', rows.map(row => row.reason)],
-      ['integer', rows.map(row => row.responseTimeMs)],
-      ['boolean', rows.map(row => row.databaseHealthy)],
-      ['boolean', rows.map(row => row.redisHealthy)],
-      ['boolean', rows.map(row => row.servicesHealthy)],
-    ])}`);
+    insert into bench_checks (${healthCheckColumns}) select * from ${healthCheckRows(rows)}`);

@@ -1,5 +1,5 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
-import { type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 import { unnest } from '../platform/unnest.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 
@@ -40,28 +40,33 @@ export async function insertHealthChecks(
 ): Promise<number> {
   if (rows.length === 0) return 0;
   return tx.execute(sql`
-    insert into server_health_checks (organization_id, server_id, timestamp, status, reason, response_time_ms,
-      database_healthy, redis_healthy, services_healthy, error_message, error_details)
-    select c.* from ${unnest([
-      ['uuid', rows.map(row => row.organizationId)],
-      ['uuid', rows.map(row => row.serverId)],
-      ['timestamptz', rows.map(row => row.at)],
-      ['text', rows.map(row => row.status)],
-      ['text', rows.map(row => row.reason)],
-      ['integer', rows.map(row => row.responseTimeMs)],
-      ['boolean', rows.map(row => row.databaseHealthy)],
-      ['boolean', rows.map(row => row.redisHealthy)],
-      ['boolean', rows.map(row => row.servicesHealthy)],
-      ['text', rows.map(row => row.errorMessage)],
-      ['jsonb', rows.map(row => (row.errorDetails === null ? null : JSON.stringify(row.errorDetails)))],
-    ])} as c (organization_id, server_id, timestamp, status, reason, response_time_ms, database_healthy,
-            redis_healthy, services_healthy, error_message, error_details)
-    ${isFirstTry ? sql`` : ofNewRows}`);
+    insert into server_health_checks (${healthCheckColumns})
+    select c.* from ${healthCheckRows(rows)} ${isFirstTry ? sql`` : withCare}`);
 }
 
-const ofNewRows = sql`
+const withCare = sql`
   join managed_servers s on s.organization_id = c.organization_id and s.id = c.server_id
   on conflict (organization_id, server_id, timestamp) do nothing`;
+
+/** What is stored of a check, in the order of `healthCheckRows`. */
+export const healthCheckColumns = sql`organization_id, server_id, timestamp, status, reason, response_time_ms,
+  database_healthy, redis_healthy, services_healthy, error_message, error_details`;
+
+/** Checks as a table `c` with these columns. */
+export const healthCheckRows = (rows: readonly HealthCheckRow[]): Sql<unknown> =>
+  sql`${unnest([
+    ['uuid', rows.map(row => row.organizationId)],
+    ['uuid', rows.map(row => row.serverId)],
+    ['timestamptz', rows.map(row => row.at)],
+    ['text', rows.map(row => row.status)],
+    ['text', rows.map(row => row.reason)],
+    ['integer', rows.map(row => row.responseTimeMs)],
+    ['boolean', rows.map(row => row.databaseHealthy)],
+    ['boolean', rows.map(row => row.redisHealthy)],
+    ['boolean', rows.map(row => row.servicesHealthy)],
+    ['text', rows.map(row => row.errorMessage)],
+    ['jsonb', rows.map(row => (row.errorDetails === null ? null : JSON.stringify(row.errorDetails)))],
+  ])} as c (${healthCheckColumns})`;
 
 /** Deletes up to `limit` checks of a server, the oldest first, and returns how many. */
 export function deleteHealthChecks(

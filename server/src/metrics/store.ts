@@ -48,10 +48,10 @@ export async function insertMetrics(
         ([field, { column }]): Column => [column, rows.map(row => row.metrics[field] ?? null)],
       ),
     ])} as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})
-    ${isFirstTry ? sql`` : ofNewRows}`);
+    ${isFirstTry ? sql`` : withCare}`);
 }
 
-const ofNewRows = sql`
+const withCare = sql`
   join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
   on conflict (organization_id, server_id, period, timestamp) do nothing`;
 
