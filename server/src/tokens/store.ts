@@ -1,6 +1,7 @@
 import type { OrganizationId, TokenId } from '../ids.ts';
 import type { Role } from '../permissions.ts';
 import { type SystemDb, type SystemTx, sql, type TenantDb } from '../platform/db.ts';
+import { unnest } from '../platform/unnest.ts';
 import { sameHash } from './token.ts';
 
 /** A token as its organization sees it; neither the token nor its hash is part of it. */
@@ -91,8 +92,11 @@ export async function touchTokens(
   if (used.length === 0) return;
   await db.execute(sql`
     update api_tokens t set last_used_at = u.at
-    from unnest(${used.map(u => u.organizationId)}::uuid[], ${used.map(u => u.id)}::uuid[], ${used.map(u => u.at)}::timestamptz[])
-      as u (organization_id, id, at)
+    from ${unnest([
+      ['uuid', used.map(u => u.organizationId)],
+      ['uuid', used.map(u => u.id)],
+      ['timestamptz', used.map(u => u.at)],
+    ])} as u (organization_id, id, at)
     where t.organization_id = u.organization_id and t.id = u.id
       and (t.last_used_at is null or t.last_used_at < u.at)`);
 }
