@@ -116,11 +116,10 @@ async function serversOf(
 ): Promise<PolledServer[]> {
   const rows = await db.many<Row>(sql`
     select ${columns} from managed_servers
-    where (organization_id, id) in (
-        select * from ${unnest([
-          ['uuid', keys.map(key => key.organizationId)],
-          ['uuid', keys.map(key => key.id)],
-        ])})
+    where (organization_id, id) in ${unnest([
+      ['uuid', keys.map(key => key.organizationId)],
+      ['uuid', keys.map(key => key.id)],
+    ])}
       and status = 'active' ${lock}`);
   return rows.map(toServer);
 }

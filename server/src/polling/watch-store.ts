@@ -27,11 +27,11 @@ export async function endLeases(db: SystemDb, seen: readonly FreeSlot[]): Promis
   return db.many<Lease>(sql`
     with ended as materialized (
       select slot from poll_slots
-      where ${isFree} and (slot, epoch, coalesce(expires_at::text, '')) in (select * from ${unnest([
+      where ${isFree} and (slot, epoch, coalesce(expires_at::text, '')) in ${unnest([
         ['smallint', seen.map(({ slot }) => slot)],
         ['bigint', seen.map(({ epoch }) => epoch)],
         ['text', seen.map(({ expiry }) => expiry ?? '')],
-      ])})
+      ])}
       order by slot for update skip locked
     )
     update poll_slots p set owner = null, expires_at = null, epoch = nextval('poll_epoch_seq')
