@@ -61,7 +61,7 @@ export type BatchesOptions<T> = {
  */
 const maxAgeMs = 2_900;
 // Each a sync, and as much memory again.
-const recordsPerAppend = 16;
+const recordsPerAppend = 8;
 
 export function createBatches<T>(options: BatchesOptions<T>): Batches<T> {
   const { spool } = options;
