@@ -42,6 +42,8 @@ export type SeenCadence = {
   latenessMs: { p50: number; p90: number; p99: number; max: number };
 };
 
+/** Memory is read so often, and not more than every two seconds: the kernel walks all of a process's pages for it. */
+const MOST_SAMPLES = 30;
 const SAMPLE_MS = 2_000;
 /** Results wait for a flush for a second, and PostgreSQL may be busy. */
 const STORED_AFTER_MS = 3_000;
@@ -136,9 +138,10 @@ async function watchMemory(scene: Scene, ms: number): Promise<Observation['memor
     postgres: 0,
     simulators: 0,
   };
+  const sampleMs = Math.max(SAMPLE_MS, ms / MOST_SAMPLES);
   const endMs = performance.now() + ms;
   for (let leftMs = ms; leftMs > 0; leftMs = endMs - performance.now()) {
-    await sleep(Math.min(SAMPLE_MS, leftMs));
+    await sleep(Math.min(sampleMs, leftMs));
     const { own, postgres } = await controlPlane.residentBytes();
     const pollers = await Promise.all(workers.map(worker => worker.residentBytes()));
     const simulated = await Promise.all(simulators.map(({ pid }) => pssBytes(pid)));
