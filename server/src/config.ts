@@ -15,6 +15,7 @@ export type Settings = {
   databasePoolSize: number;
   /** Of the embedded PostgreSQL. */
   sharedBuffersMib: number;
+  hugePages: 'off' | 'try' | 'on';
   role: 'all' | 'api' | 'worker';
   adminToken: string | null;
   masterKey: string | null;
@@ -92,6 +93,13 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
     meaning:
       'MiB that the embedded PostgreSQL keeps of its tables and indexes in memory. For 100,000 servers: 512.',
     parse: (text, refuse) => integer(text ?? '64', 16, 65_536, refuse),
+  },
+  hugePages: {
+    variable: 'OPSFLEET_DATABASE_HUGE_PAGES',
+    fallback: 'off',
+    meaning:
+      'Whether that memory lies in huge pages, of which the kernel must have enough (`vm.nr_hugepages`): `off`, `try` or `on`.',
+    parse: (text, refuse) => oneOf(text ?? 'off', ['off', 'try', 'on'], refuse),
   },
   role: {
     variable: 'OPSFLEET_ROLE',

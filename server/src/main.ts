@@ -89,7 +89,7 @@ async function openDatabaseServer(
   }
   const embedded = await startEmbeddedPostgres({
     dataDir: settings.dataDir,
-    settings: { shared_buffers: `${settings.sharedBuffersMib}MB` },
+    settings: { shared_buffers: `${settings.sharedBuffersMib}MB`, huge_pages: settings.hugePages },
     log,
     clock,
     signal,

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from '../../../server/src/platform/db.ts';
 import { descriptorLimit } from '../../../server/src/platform/descriptors.ts';
 import type { Row } from '../context.ts';
+import { withDatabase } from '../fleet-data.ts';
 import { type Observation, observe, seenBy } from '../observe.ts';
 import { type Scene, withPolledFleet } from '../polled-fleet.ts';
 import { promises } from '../promises.ts';
@@ -38,7 +40,11 @@ export const fleet100k: Row = {
     const simulators = Math.ceil(pace.servers / (limit - SPARE_DESCRIPTORS));
     // As the README advises: the rows and pages of the index that are written all the time do not fit into less, and
     // many processes need few connections each.
-    const settings = { OPSFLEET_DATABASE_MEMORY: '512', OPSFLEET_DATABASE_POOL: '2' };
+    const settings = {
+      OPSFLEET_DATABASE_MEMORY: '512',
+      OPSFLEET_DATABASE_HUGE_PAGES: 'try',
+      OPSFLEET_DATABASE_POOL: '2',
+    };
     return withPolledFleet({ ...pace, workers, simulators, settings }, async scene => {
       const startedMs = performance.now();
       // Every server has had both of its polls.
@@ -47,6 +53,7 @@ export const fleet100k: Row = {
       const startSeconds = (performance.now() - startedMs) / 1000;
       return [
         { name: 'from the start until on time', measured: startSeconds, unit: 's' },
+        await hugePages(scene),
         ...report(await observe(scene, seconds), workers),
       ];
     });
@@ -61,6 +68,19 @@ async function becomeOnTime({ simulators }: Scene, endMs: number): Promise<void>
     const { latenessMs } = seenBy(await Promise.all(simulators.map(simulator => simulator.stats())));
     if (latenessMs.max <= ON_TIME_MS) return;
   } while (performance.now() < endMs);
+}
+
+/** Whether the kernel had any to give: without, PostgreSQL costs half as much again. */
+function hugePages({ controlPlane }: Scene): Promise<Measurement> {
+  return withDatabase(controlPlane, async db => {
+    const { status } = await db.system.one(sql<{ status: string }>`
+      select current_setting('huge_pages_status') as status`);
+    return {
+      name: "PostgreSQL's shared memory in huge pages",
+      measured: status === 'on' ? 100 : 0,
+      unit: '%',
+    };
+  });
 }
 
 function report(seen: Observation, workers: number): Measurement[] {
