@@ -11,6 +11,17 @@ export function createInstruments() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: 'opsfleet_' });
+  const inFlight = { live: 0, suspect: 0, on_demand: 0 };
+  const running: Gauge<'lane'> = new Gauge({
+    name: 'opsfleet_polls_in_flight',
+    help: 'Polls running now, by lane.',
+    labelNames: ['lane'],
+    registers: [],
+    collect() {
+      for (const [lane, count] of Object.entries(inFlight)) running.set({ lane }, count);
+    },
+  });
+  registry.registerMetric(running);
   return {
     registry,
     requests: new Histogram({
@@ -51,12 +62,8 @@ export function createInstruments() {
       labelNames: ['kind'] as const,
       registers,
     }),
-    inFlight: new Gauge({
-      name: 'opsfleet_polls_in_flight',
-      help: 'Polls running now, by lane.',
-      labelNames: ['lane'] as const,
-      registers,
-    }),
+    /** Counted by whoever polls; read when somebody looks. */
+    inFlight,
     scheduled: new Gauge({
       name: 'opsfleet_scheduled_servers',
       help: 'Servers this worker polls.',

@@ -71,6 +71,11 @@ function begin(servers: number, behave: Behaviour, now = start) {
     polls,
     stop,
     overlaps: () => overlaps,
+    /** What `/metrics` says of the lane of regular polls. */
+    inFlight: async () =>
+      Number(
+        /^opsfleet_polls_in_flight\{lane="live"\} (\d+)$/m.exec(await instruments.registry.metrics())?.[1],
+      ),
     skipped: async () => (await instruments.skipped.get()).values.reduce((sum, { value }) => sum + value, 0),
     /** When a server was polled, in ms since the start. */
     times: (server: number, kind: Kind = 'health') =>
@@ -115,6 +120,16 @@ describe('the rhythm of a server', () => {
       const movedMs = (lateMs + second! - first! + 15_000) % 30_000;
       expect(movedMs).toBeCloseTo(15_000, -1);
     }
+  });
+
+  it('shows how many polls run, also when none does any more', async () => {
+    const world = begin(1, ({ kind }) => ({ tookMs: kind === 'health' ? 5_000 : 1 }));
+    expect(await world.inFlight()).toBe(0);
+    await world.clock.advance(world.offset(0) + gatherMs + 1_000);
+    expect(world.times(0)).toHaveLength(1);
+    expect(await world.inFlight()).toBe(1);
+    await world.clock.advance(5_000);
+    expect(await world.inFlight()).toBe(0);
   });
 
   it('stays the same when the wall clock jumps', async () => {

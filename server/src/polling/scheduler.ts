@@ -107,9 +107,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   ): void {
     const track = entry.tracks[kind];
     track.running = true;
-    const lane = lanes[how.lane];
-    lane.run(async () => {
-      instruments.inFlight.set({ lane: how.lane }, lane.active());
+    lanes[how.lane].run(async () => {
+      instruments.inFlight[how.lane] += 1;
       if (!entry.gone) {
         const nowMs = clock.monotonicMs();
         const lateMs = Math.max(0, nowMs - how.dueMs);
@@ -118,6 +117,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         const recheckAfterMs = await options.poll(entry, kind, how.requestedAt);
         plan(entry, kind, recheckAfterMs);
       }
+      instruments.inFlight[how.lane] -= 1;
       track.running = false;
       const { requestedAt } = track;
       track.requestedAt = null;
