@@ -17,7 +17,7 @@ import { StartupError } from './platform/errors.ts';
 import { mountReference } from './platform/http/reference.ts';
 import { buildHttpServer } from './platform/http/server.ts';
 import { mountDashboard } from './platform/http/static.ts';
-import { createInstruments, exposeEgress } from './platform/instruments.ts';
+import { createInstruments, exposeEgress, exposePolls } from './platform/instruments.ts';
 import { createKeyring, type Keyring, type MasterKeys } from './platform/keyring.ts';
 import type { Log } from './platform/log.ts';
 import { migrate, readMigrations } from './platform/migrate.ts';
@@ -163,6 +163,7 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
       pin: options.pin,
       spool: await openWorkerSpool(options, stops),
     });
+    exposePolls(instruments, poller.inFlight);
     await poller.start();
     stops.push(poller.stop);
   }

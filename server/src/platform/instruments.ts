@@ -11,17 +11,6 @@ export function createInstruments() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: 'opsfleet_' });
-  const inFlight = { live: 0, suspect: 0, on_demand: 0 };
-  const running: Gauge<'lane'> = new Gauge({
-    name: 'opsfleet_polls_in_flight',
-    help: 'Polls running now, by lane.',
-    labelNames: ['lane'],
-    registers: [],
-    collect() {
-      for (const [lane, count] of Object.entries(inFlight)) running.set({ lane }, count);
-    },
-  });
-  registry.registerMetric(running);
   return {
     registry,
     requests: new Histogram({
@@ -62,8 +51,6 @@ export function createInstruments() {
       labelNames: ['kind'] as const,
       registers,
     }),
-    /** Counted by whoever polls; read when somebody looks. */
-    inFlight,
     scheduled: new Gauge({
       name: 'opsfleet_scheduled_servers',
       help: 'Servers this worker polls.',
@@ -187,4 +174,22 @@ export function exposeEgress({ registry }: Instruments, stats: () => EgressStats
     const counter: Counter = new Counter({ name, help, registers: [], collect });
     registry.registerMetric(counter);
   }
+}
+
+/** Has `/metrics` show how many polls run in each lane, read when somebody looks. Once for each registry. */
+export function exposePolls(
+  { registry }: Instruments,
+  inFlight: () => Readonly<Record<string, number>>,
+): void {
+  const collect = () => {
+    for (const [lane, count] of Object.entries(inFlight())) gauge.set({ lane }, count);
+  };
+  const gauge: Gauge<'lane'> = new Gauge({
+    name: 'opsfleet_polls_in_flight',
+    help: 'Polls running now, by lane.',
+    labelNames: ['lane'],
+    registers: [],
+    collect,
+  });
+  registry.registerMetric(gauge);
 }

@@ -18,7 +18,7 @@ import type { ReferenceProbe } from './references.ts';
 import { createResults } from './results.ts';
 import { createRoster, type ServerKey } from './roster.ts';
 import { createRosterWork } from './roster-work.ts';
-import { createScheduler } from './scheduler.ts';
+import { createScheduler, type Scheduler } from './scheduler.ts';
 import type { WorkerReport, WorkerRow, WorkerStats } from './slots.ts';
 import { createStoring } from './storing.ts';
 
@@ -28,6 +28,8 @@ export type Poller = {
   /** Starts nothing new, waits for what runs, stores it, gives the slots back. */
   stop(): Promise<void>;
   stats(): WorkerStats;
+  /** Polls that run now, by lane. */
+  inFlight: Scheduler['inFlight'];
 };
 
 export type PollerOptions = {
@@ -214,5 +216,6 @@ export function createPoller(options: PollerOptions): Poller {
       await storing.storeTheRest();
     },
     stats: current,
+    inFlight: scheduler.inFlight,
   };
 }

@@ -4,7 +4,7 @@ import { polledServer } from '../../test/fakes/polled-server.ts';
 import type { ServerId } from '../ids.ts';
 import { createEgress } from '../platform/egress/client.ts';
 import { createEgressPolicy } from '../platform/egress/policy.ts';
-import { createInstruments } from '../platform/instruments.ts';
+import { createInstruments, exposePolls } from '../platform/instruments.ts';
 import { slotOf } from '../servers/server.ts';
 import { createEntry, type Entry, type Kind } from './roster.ts';
 import { offsetMs } from './schedule.ts';
@@ -56,6 +56,7 @@ function begin(servers: number, behave: Behaviour, now = start) {
       return recheckAfterMs ?? null;
     },
   });
+  exposePolls(instruments, scheduler.inFlight);
   for (const entry of entries) scheduler.start(entry, { healthInMs: null, metricsInMs: null });
   const ended = new AbortController();
   const loop = scheduler.run(ended.signal);

@@ -17,6 +17,8 @@ export type Scheduler = {
   advance(entry: Entry, kind: Kind): void;
   /** The lateness of the polls of the last minute, 99th percentile, in seconds. */
   latenessP99Seconds(): number;
+  /** Polls that run now. */
+  inFlight(): Readonly<Record<LaneName, number>>;
   run(signal: AbortSignal): Promise<void>;
   /** Forgets what has not started and resolves when nothing runs any more. */
   drain(): Promise<void>;
@@ -108,7 +110,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const track = entry.tracks[kind];
     track.running = true;
     lanes[how.lane].run(async () => {
-      instruments.inFlight[how.lane] += 1;
       if (!entry.gone) {
         const nowMs = clock.monotonicMs();
         const lateMs = Math.max(0, nowMs - how.dueMs);
@@ -117,7 +118,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         const recheckAfterMs = await options.poll(entry, kind, how.requestedAt);
         plan(entry, kind, recheckAfterMs);
       }
-      instruments.inFlight[how.lane] -= 1;
       track.running = false;
       const { requestedAt } = track;
       track.requestedAt = null;
@@ -171,6 +171,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       if (!entry.tracks[kind].running) put(entry, kind, clock.monotonicMs());
     },
     latenessP99Seconds: () => lateness.p99Ms(clock.monotonicMs()) / 1000,
+    inFlight: () => ({
+      live: lanes.live.active(),
+      suspect: lanes.suspect.active(),
+      on_demand: lanes.on_demand.active(),
+    }),
     async run(signal) {
       let either = AbortSignal.any([signal, wake.signal]);
       while (!signal.aborted) {
