@@ -149,6 +149,28 @@ it('health and metrics of the same servers, found in another order, do not lock 
   expect(stored).toBe(3);
 });
 
+it('what is stored together is stored in the order of the servers, and what is of one server in its own', async () => {
+  const ids: ServerId[] = [];
+  for (let count = 0; count < 8; count += 1) ids.push(await addServer(database.db, organizationId));
+  const { results } = begin();
+  for (const id of [...ids, ...ids]) {
+    const [check, write] = healthOf(id);
+    results.health(check, write);
+    const metrics = { cpu_percent: 1 };
+    results.metrics({ organizationId, serverId: id, at: check.at, metrics, reportedAt: null }, null);
+  }
+  await results.flush();
+  for (const table of ['server_health_checks', 'server_metrics_aggregated']) {
+    const rows = await database.db.system.many<{ server_id: ServerId; timestamp: Date }>(sql`
+      select server_id, timestamp from ${sql.ref(table)} where server_id = any(${ids}::uuid[]) order by ctid`);
+    const inOrder = rows.toSorted(
+      (a, b) => a.server_id.localeCompare(b.server_id) || a.timestamp.getTime() - b.timestamp.getTime(),
+    );
+    expect(rows).toHaveLength(2 * ids.length);
+    expect(rows).toEqual(inOrder);
+  }
+});
+
 it('a result that the database refuses costs itself alone, in its own table alone', async () => {
   const [good, bad] = [
     await addServer(database.db, organizationId),
