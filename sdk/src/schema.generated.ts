@@ -414,6 +414,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the history takes on disk, and for how long its place is prepared
+         * @description Of the whole installation, by table and partition.
+         */
+        get: operations["getStorage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -537,8 +557,8 @@ export interface components {
         };
         /** Condition */
         Condition: {
-            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_partial: a worker cannot reach servers that others reach. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. storing_refused: the database refuses a statement of ours; polling goes on, and results wait. */
-            condition: "polling_late" | "polling_blind" | "polling_partial" | "polling_absent" | "storing_refused";
+            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_partial: a worker cannot reach servers that others reach. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. storing_refused: the database refuses a statement of ours; polling goes on, and results wait. partitions_behind: partitions for the time ahead could not be made for long; rows that find none wait. */
+            condition: "polling_late" | "polling_blind" | "polling_partial" | "polling_absent" | "storing_refused" | "partitions_behind";
             /** Format: date-time */
             since: string;
             detail: string;
@@ -953,6 +973,36 @@ export interface components {
             results_refused: number;
             /** @description Times that what was on disk could not be read back. */
             corrupt: number;
+        };
+        /** Storage */
+        Storage: {
+            /** @enum {string} */
+            partition_interval: "month" | "week" | "day";
+            tables: {
+                /** @enum {string} */
+                table: "server_health_checks" | "server_metrics_aggregated" | "events";
+                /** @description Whole intervals after the current one whose rows have their place already. */
+                intervals_ahead: number;
+                /** @description On disk, with indexes. */
+                bytes: number;
+                /** @description Oldest first. */
+                partitions: {
+                    name: string;
+                    /** Format: date-time */
+                    from: string;
+                    /**
+                     * Format: date-time
+                     * @description Rows of this instant are in the next one.
+                     */
+                    to: string;
+                    /** @description On disk, with indexes. */
+                    bytes: number;
+                    /** @description As PostgreSQL last estimated; null where it never has. */
+                    rows: number | null;
+                }[];
+            }[];
+            /** Format: date-time */
+            timestamp: string;
         };
         /** TokenCreate */
         TokenCreate: {
@@ -2076,6 +2126,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getStorage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Storage"];
+                };
             };
             /** @description What went wrong. */
             default: {

@@ -31,7 +31,6 @@ import type { ReferenceProbe } from './polling/references.ts';
 import { resultQueues } from './polling/results.ts';
 import { ensurePinnedSlot, type WorkerRow } from './polling/slots.ts';
 import { ensurePartitions } from './retention/maintain.ts';
-import { partitionedTables } from './retention/partitions.ts';
 import { routes } from './routes.ts';
 import { openServerToken } from './secrets/secrets.ts';
 import { rewrapDataKeys, verifyKeys } from './secrets/store.ts';
@@ -77,7 +76,6 @@ const statementTimeoutMs = 5_000;
  * started by then has been stopped.
  */
 export async function startApp(options: AppOptions): Promise<App> {
-  const { clock, log } = options;
   const stops: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const each of stops.splice(0).toReversed()) await each();
@@ -85,7 +83,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   try {
     const db = await openChecked(options);
     stops.push(() => db.close());
-    await prepareDatabase(db, clock, log);
+    await prepareDatabase(db, options);
     return { ...(await startRoles(db, options, stops)), stop };
   } catch (error) {
     await stop();
@@ -105,7 +103,7 @@ async function openChecked({ settings, connection, clock, log }: AppOptions): Pr
   return openDatabase({ ...access, role: await stepDown(entrance) });
 }
 
-async function prepareDatabase(db: Database, clock: Clock, log: Log): Promise<void> {
+async function prepareDatabase(db: Database, { settings, clock, log }: AppOptions): Promise<void> {
   const client = await db.dedicated();
   try {
     const applied = await migrate(client, await readMigrations(migrationsDirectory));
@@ -113,7 +111,7 @@ async function prepareDatabase(db: Database, clock: Clock, log: Log): Promise<vo
   } finally {
     await client.end();
   }
-  await ensurePartitions(db.system, clock.now(), partitionedTables);
+  await ensurePartitions(db.system, { now: clock.now(), interval: settings.partitionInterval });
   const adopted = await adoptRestoredEvents(db.system);
   if (adopted > 0) {
     log.warn(
@@ -157,7 +155,7 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
       ...context,
       ...settings,
       references: referenceProbes(options, stops),
-      store: createPollStore(db.system, clock),
+      store: createPollStore(db.system, clock, settings.partitionInterval),
       openToken: (sealed, origin) => openServerToken(context.keyring, sealed, origin),
       worker: workerOf(options),
       pin: options.pin,

@@ -4,6 +4,7 @@ import { parseCidr } from './platform/egress/address.ts';
 import { parseReference, type Reference } from './platform/egress/reference.ts';
 import { StartupError } from './platform/errors.ts';
 import { defaultDataDir } from './platform/postgres/data-dir.ts';
+import { type PartitionInterval, partitionIntervals } from './retention/partitions.ts';
 
 /** Every setting, parsed. Times in milliseconds. */
 export type Settings = {
@@ -26,6 +27,7 @@ export type Settings = {
   healthIntervalMs: number;
   metricsIntervalMs: number;
   spoolLimitBytes: number;
+  partitionInterval: PartitionInterval;
   rateLimitPerMinute: number;
   logLevel: string;
 };
@@ -168,6 +170,13 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
     meaning:
       'MiB of the data directory that results of one worker may wait on while the database is away. Beyond it, newer ones wait in memory.',
     parse: (text, refuse) => integer(text ?? '1024', 1, 1_048_576, refuse) * 1024 * 1024,
+  },
+  partitionInterval: {
+    variable: 'OPSFLEET_PARTITION_INTERVAL',
+    fallback: 'month',
+    meaning:
+      'How much time one partition of the history holds: `month`, `week` or `day`. With more than a few thousand servers: `day`.',
+    parse: (text, refuse) => oneOf(text ?? 'month', partitionIntervals, refuse),
   },
   rateLimitPerMinute: {
     variable: 'OPSFLEET_RATE_LIMIT',

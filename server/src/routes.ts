@@ -9,6 +9,7 @@ import type { Route } from './platform/http/route.ts';
 import { pollingRoutes } from './polling/routes.ts';
 import { serverRoutes } from './servers/routes.ts';
 import { systemRoutes } from './system/routes.ts';
+import { storageRoutes } from './system/storage-routes.ts';
 import { tokenRoutes } from './tokens/routes.ts';
 
 /** Everything a request can cause. */
@@ -23,5 +24,6 @@ export const routes: readonly Route[] = [
   ...liveRoutes,
   ...authRoutes,
   ...tokenRoutes,
+  ...storageRoutes,
   ...systemRoutes,
 ];

@@ -7,9 +7,8 @@ import { refreshStatistics } from './platform/statistics.ts';
 import { forgetDeadWorkers } from './polling/slots.ts';
 import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { forgetOldQuestions } from './polling/witness-store.ts';
-import { ensurePartitions } from './retention/maintain.ts';
-import { partitionedTables } from './retention/partitions.ts';
 import { clearHistory } from './servers/deletion-store.ts';
+import { keepPartitions } from './system/partition-upkeep.ts';
 
 const hourMs = 3_600_000;
 
@@ -18,12 +17,10 @@ export const workers = (context: Context): readonly LoopTask[] => [
   watchdog(context),
   {
     name: 'partitions',
-    description: 'Makes the partitions of this month and the next three, and ends an interrupted detach.',
+    description:
+      'Makes the partitions of the time ahead, ends an interrupted detach, and says where that fails.',
     periodMs: hourMs,
-    async runOnce() {
-      const made = await ensurePartitions(context.db.system, context.clock.now(), partitionedTables);
-      return made.created.length + made.reattached.length + made.finalized.length;
-    },
+    runOnce: () => keepPartitions(context),
   },
   {
     name: 'statistics',

@@ -45,6 +45,7 @@ describe('reading settings', () => {
       healthIntervalMs: 30_000,
       metricsIntervalMs: 60_000,
       spoolLimitBytes: 1024 * 1024 * 1024,
+      partitionInterval: 'month',
       rateLimitPerMinute: 1_200,
       logLevel: 'warn',
     });

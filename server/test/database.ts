@@ -6,7 +6,7 @@ import { type Database, openDatabase } from '../src/platform/db.ts';
 import { createLog } from '../src/platform/log.ts';
 import { type Migration, migrate, readMigrations } from '../src/platform/migrate.ts';
 import { ensurePartitions } from '../src/retention/maintain.ts';
-import { partitionedTables, partitionOf } from '../src/retention/partitions.ts';
+import { partitionOf } from '../src/retention/partitions.ts';
 
 export type TestDatabase = {
   /** For what needs connections of its own. The role is no superuser, so row security binds it. */
@@ -94,7 +94,7 @@ async function ensureTemplate(
 function templateName(migrations: readonly Migration[], now: Date): string {
   const hash = createHash('sha256');
   for (const migration of migrations) hash.update(migration.checksum);
-  hash.update(partitionOf('events', now).name);
+  hash.update(partitionOf('events', now, 'month').name);
   return `template_${hash.digest('hex').slice(0, 16)}`;
 }
 
@@ -102,7 +102,7 @@ async function fill(connection: TestDatabase['connection'], migrations: readonly
   await withClient(connection, client => migrate(client, migrations));
   const db = open(connection);
   try {
-    await ensurePartitions(db.system, new Date(), partitionedTables);
+    await ensurePartitions(db.system, { now: new Date(), interval: 'month' });
   } finally {
     await db.close();
   }

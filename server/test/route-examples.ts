@@ -41,6 +41,7 @@ export const examples: Record<string, Example> = {
   'PUT /api/v1/fleet/groups/:id': { id: 'group', body: { name: 'changed' } },
   'DELETE /api/v1/fleet/groups/:id': { id: 'group' },
   'GET /api/v1/fleet/workers/status': {},
+  'GET /api/v1/fleet/storage': {},
   // Watching another organization's servers is in live/routes.test.ts: an answer that does not end.
   'GET /api/v1/fleet/events': {},
   'POST /api/v1/session': { body: { token: 'unknown' } },

@@ -1,5 +1,5 @@
 import { type SystemDb, sql } from '../../../server/src/platform/db.ts';
-import { ensurePartitionFor } from '../../../server/src/retention/maintain.ts';
+import { ensurePartitionsFor } from '../../../server/src/retention/maintain.ts';
 import type { Row } from '../context.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { type FleetData, withFleetData } from '../fleet-data.ts';
@@ -66,7 +66,12 @@ async function fill({ db, organizationId }: FleetData, checksPerServer: number):
 async function makePartitions(db: SystemDb, now: Date): Promise<void> {
   for (let days = 1; days <= DAYS; days++) {
     const instant = new Date(now.getTime() - days * DAY_MS);
-    await ensurePartitionFor(db, { table: 'server_health_checks', instant, now });
+    await ensurePartitionsFor(db, {
+      table: 'server_health_checks',
+      instants: [instant],
+      interval: 'month',
+      now,
+    });
   }
 }
 

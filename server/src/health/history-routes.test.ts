@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
 import { addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
-import { ensurePartitionFor } from '../retention/maintain.ts';
+import { ensurePartitionsFor } from '../retention/maintain.ts';
 import { insertHealthChecks } from './history.ts';
 
 let test: TestApp;
@@ -14,7 +14,12 @@ beforeAll(async () => {
   viewer = await test.as('viewer');
   organizationId = await test.organization('default');
   const instant = minute(0);
-  await ensurePartitionFor(test.database.db.system, { table: 'server_health_checks', instant, now: instant });
+  await ensurePartitionsFor(test.database.db.system, {
+    table: 'server_health_checks',
+    instants: [instant],
+    interval: 'month',
+    now: instant,
+  });
 });
 afterAll(() => test.close());
 beforeEach(async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
 import { addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
-import { ensurePartitionFor } from '../retention/maintain.ts';
+import { ensurePartitionsFor } from '../retention/maintain.ts';
 import { insertMetrics } from './store.ts';
 
 let test: TestApp;
@@ -14,9 +14,10 @@ beforeAll(async () => {
   viewer = await test.as('viewer');
   organizationId = await test.organization('default');
   const instant = minute(0);
-  await ensurePartitionFor(test.database.db.system, {
+  await ensurePartitionsFor(test.database.db.system, {
     table: 'server_metrics_aggregated',
-    instant,
+    instants: [instant],
+    interval: 'month',
     now: instant,
   });
 });

@@ -4,7 +4,7 @@ import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { isFaultOfValues } from '../platform/database-failure.ts';
 import { sql } from '../platform/db.ts';
-import { ensurePartitionFor, isMissingPartition } from '../retention/maintain.ts';
+import { ensurePartitionsFor, isMissingPartition } from '../retention/maintain.ts';
 import { deleteServer } from '../servers/store.ts';
 import { type MetricField, type Metrics, metricEntries, type Period, periods } from './metric.ts';
 import { insertMetrics, listMetrics, type MetricsQuery, type MetricsRow } from './store.ts';
@@ -15,7 +15,12 @@ let serverId: ServerId;
 beforeAll(async () => {
   database = await createTestDatabase();
   const instant = minute(0);
-  await ensurePartitionFor(database.db.system, { table: 'server_metrics_aggregated', instant, now: instant });
+  await ensurePartitionsFor(database.db.system, {
+    table: 'server_metrics_aggregated',
+    instants: [instant],
+    interval: 'month',
+    now: instant,
+  });
 });
 afterAll(() => database.close());
 beforeEach(async () => {

@@ -115,6 +115,18 @@ export function createInstruments() {
       help: 'Times that spooled results could not be read back since this process started; some were lost each time.',
       registers,
     }),
+    partitionsAhead: new Gauge({
+      name: 'opsfleet_partitions_ahead',
+      help: 'Whole partition intervals after the current one whose rows have their place already, as upkeep last saw it.',
+      labelNames: ['table'] as const,
+      registers,
+    }),
+    tableBytes: new Gauge({
+      name: 'opsfleet_table_bytes',
+      help: 'What a partitioned table takes on disk with its indexes, as upkeep last saw it: once an hour.',
+      labelNames: ['table'] as const,
+      registers,
+    }),
     streams: new Gauge({ name: 'opsfleet_live_streams', help: 'Open live streams.', registers }),
   };
 }

@@ -3,8 +3,8 @@ import type { JobId, OrganizationId, ServerId, WorkerId } from '../ids.ts';
 import { insertMetrics, type MetricsRow } from '../metrics/store.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { SystemDb } from '../platform/db.ts';
-import { ensurePartitionFor, isMissingPartition } from '../retention/maintain.ts';
-import type { PartitionedTable } from '../retention/partitions.ts';
+import { ensurePartitionsFor, isMissingPartition } from '../retention/maintain.ts';
+import type { PartitionedTable, PartitionInterval } from '../retention/partitions.ts';
 import type { SealedServerToken } from '../secrets/secrets.ts';
 import { loadServerTokens } from '../secrets/store.ts';
 import type { ServerKey } from './roster.ts';
@@ -79,18 +79,18 @@ export type PollStore = {
 };
 
 /** The port over PostgreSQL. */
-export function createPollStore(db: SystemDb, clock: Clock): PollStore {
-  /** A row of a month without a partition makes the partition, whatever the upkeep has done. */
+export function createPollStore(db: SystemDb, clock: Clock, interval: PartitionInterval): PollStore {
+  /** Rows of a time without a partition make it, whatever the upkeep has done. */
   async function partitioned<T>(
     table: PartitionedTable,
-    at: Date | undefined,
+    instants: readonly Date[],
     write: () => Promise<T>,
   ): Promise<T> {
     try {
       return await write();
     } catch (error) {
-      if (!isMissingPartition(error) || at === undefined) throw error;
-      const made = await ensurePartitionFor(db, { table, instant: at, now: clock.now() });
+      if (!isMissingPartition(error)) throw error;
+      const made = await ensurePartitionsFor(db, { table, instants, now: clock.now(), interval });
       if (!made.ok) throw error;
       return write();
     }
@@ -98,8 +98,9 @@ export function createPollStore(db: SystemDb, clock: Clock): PollStore {
 
   const withEvents = <T>(write: (at: Date) => Promise<T>): Promise<T> => {
     const at = clock.now();
-    return partitioned('events', at, () => write(at));
+    return partitioned('events', [at], () => write(at));
   };
+  const instantsOf = (rows: readonly { at: Date }[]): Date[] => rows.map(row => row.at);
 
   return {
     registerWorker: worker => withEvents(at => registerWorker(db, worker, at)),
@@ -118,9 +119,9 @@ export function createPollStore(db: SystemDb, clock: Clock): PollStore {
         keys.map(({ organizationId, id }) => ({ organizationId, serverId: id })),
       ),
     insertHealthChecks: (rows, isFirstTry) =>
-      partitioned('server_health_checks', rows[0]?.at, () => insertHealthChecks(db, rows, isFirstTry)),
+      partitioned('server_health_checks', instantsOf(rows), () => insertHealthChecks(db, rows, isFirstTry)),
     insertMetrics: (rows, isFirstTry) =>
-      partitioned('server_metrics_aggregated', rows[0]?.at, () => insertMetrics(db, rows, isFirstTry)),
+      partitioned('server_metrics_aggregated', instantsOf(rows), () => insertMetrics(db, rows, isFirstTry)),
     async writeHealth(writes) {
       await withEvents(at => writeHealth(db, writes, at));
     },

@@ -64,7 +64,7 @@ function begin(meanwhile: () => void = () => undefined) {
   const log = createLog({ level: 'silent' });
   const results = createResults({
     clock: systemClock,
-    store: createPollStore(db, systemClock),
+    store: createPollStore(db, systemClock, 'month'),
     log,
     instruments,
     spool: null,

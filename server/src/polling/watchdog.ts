@@ -1,4 +1,4 @@
-import { type Condition, conditionNames } from '../conditions/condition.ts';
+import { type Condition, workerConditions } from '../conditions/condition.ts';
 import { reconcileConditions } from '../conditions/store.ts';
 import type { EventFeed } from '../events/feed.ts';
 import { healthPolicy, stale, staleAfterIntervalsAtLeast, type Verdict } from '../health/evaluate.ts';
@@ -75,7 +75,7 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
     };
     await reconcileConditions(db, own === null ? conditions : { ...conditions, polling_absent: own }, {
       // What dead workers saw, nobody else is left to end.
-      among: workers.length === 0 ? conditionNames : ['polling_absent'],
+      among: workers.length === 0 ? [...workerConditions, 'polling_absent'] : ['polling_absent'],
       at,
     });
   }

@@ -21,7 +21,7 @@ let organizationId: OrganizationId;
 let id: ServerId;
 beforeEach(async () => {
   database = await createTestDatabase();
-  store = createPollStore(database.db.system, systemClock);
+  store = createPollStore(database.db.system, systemClock, 'month');
   organizationId = await addOrganization(database.db);
   id = await addServer(database.db, organizationId);
 });

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { newId, type OrganizationId, type ServerId } from '../ids.ts';
 import { type Queryable, sql } from '../platform/db.ts';
-import { ensurePartitionFor, ensurePartitions, isMissingPartition } from './maintain.ts';
-import { type PartitionedTable, partitionedTables } from './partitions.ts';
+import { ensurePartitions, ensurePartitionsFor, isMissingPartition, partitionsOf } from './maintain.ts';
+import { type PartitionedTable, type PartitionInterval, partitionedTables } from './partitions.ts';
 
 let database: TestDatabase;
 const a = { organizationId: newId<OrganizationId>(0), serverId: newId<ServerId>(0) };
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-const nothing = { created: [], reattached: [], finalized: [] };
+const nothing = { created: [], reattached: [], finalized: [], replaced: [] };
 
 function check(on: Queryable, at: string, of = a): Promise<number> {
   return on.execute(sql`
@@ -32,8 +32,11 @@ function check(on: Queryable, at: string, of = a): Promise<number> {
     values (${of.organizationId}, ${of.serverId}, ${at}, 'healthy', 'ok')`);
 }
 
-const ensureAt = (now: string, tables: readonly PartitionedTable[] = ['server_health_checks']) =>
-  ensurePartitions(database.db.system, new Date(now), tables);
+const ensureAt = (
+  now: string,
+  tables: readonly PartitionedTable[] = ['server_health_checks'],
+  interval: PartitionInterval = 'month',
+) => ensurePartitions(database.db.system, { now: new Date(now), interval, tables });
 
 async function tableOf(timestamp: string): Promise<string> {
   const row = await database.db.system.one(sql<{ table: string }>`
@@ -44,7 +47,7 @@ async function tableOf(timestamp: string): Promise<string> {
 
 test('every table gets the current month and the next three, once', async () => {
   const { created } = await ensureAt('2031-06-15T00:00:00Z', partitionedTables);
-  expect(created).toHaveLength(12);
+  expect(created).toHaveLength(4 * partitionedTables.length);
   expect(created.filter(name => name.startsWith('events'))).toEqual([
     'events_2031_06',
     'events_2031_07',
@@ -74,8 +77,8 @@ test('processes that start at once share the work and do not fail', async () => 
     Array.from({ length: 4 }, () => ensureAt('2038-01-01T00:00:00Z', partitionedTables)),
   );
   const created = all.flatMap(changes => changes.created);
-  expect(created).toHaveLength(12);
-  expect(new Set(created)).toHaveProperty('size', 12);
+  expect(created).toHaveLength(4 * partitionedTables.length);
+  expect(new Set(created)).toHaveProperty('size', created.length);
 });
 
 test('a partition that exists keeps its rows and is not touched', async () => {
@@ -163,13 +166,13 @@ test('a writer whose row has no partition gets one made and writes again', async
   const failure = await check(database.db.system, at).catch((error: unknown) => error);
   expect(isMissingPartition(failure)).toBe(true);
   const now = new Date('2047-06-01T00:00:00Z');
-  const row = { table: 'server_health_checks', instant: new Date(at), now } as const;
-  expect(await ensurePartitionFor(database.db.system, row)).toEqual({
+  const rows = { table: 'server_health_checks', instants: [new Date(at)], now, interval: 'month' } as const;
+  expect(await ensurePartitionsFor(database.db.system, rows)).toEqual({
     ok: true,
     changes: { ...nothing, created: ['server_health_checks_2046_05'] },
   });
   expect(await check(database.db.system, at)).toBe(1);
-  expect(await ensurePartitionFor(database.db.system, row)).toEqual({ ok: true, changes: nothing });
+  expect(await ensurePartitionsFor(database.db.system, rows)).toEqual({ ok: true, changes: nothing });
 });
 
 test('a time that a remote server made up makes no partition', async () => {
@@ -182,10 +185,86 @@ test('a time that a remote server made up makes no partition', async () => {
     '9999-12-31T00:00:00Z',
     'nonsense',
   ]) {
-    const row = { table: 'events', instant: new Date(instant), now } as const;
-    expect(await ensurePartitionFor(database.db.system, row)).toEqual({ ok: false, reason: 'out_of_range' });
+    const rows = { table: 'events', instants: [new Date(instant)], now, interval: 'day' } as const;
+    expect(await ensurePartitionsFor(database.db.system, rows)).toEqual({
+      ok: false,
+      reason: 'out_of_range',
+    });
   }
   expect(await database.db.system.one(tables)).toEqual(before);
+});
+
+/** The spans of the partitions between two days, as `from/to`, without the hour. */
+async function spansFrom(from: string, to: string): Promise<string[]> {
+  const attached = await partitionsOf(database.db.system, ['server_health_checks']);
+  return attached
+    .filter(each => each.from >= new Date(from) && each.from < new Date(to))
+    .map(each => `${each.from.toISOString().slice(0, 10)}/${each.to.toISOString().slice(0, 10)}`)
+    .toSorted();
+}
+
+test('from months to days: empty months make room, and the month that has rows is kept to its end', async () => {
+  await ensureAt('2060-11-28T00:00:00Z');
+  const changes = await ensureAt('2060-11-28T00:00:00Z', ['server_health_checks'], 'day');
+  expect(changes.replaced).toEqual(['server_health_checks_2060_12']);
+  expect(changes.created.at(0)).toBe('server_health_checks_2060_12_01');
+  expect(changes.created.at(-1)).toBe('server_health_checks_2060_12_06');
+  expect(await ensureAt('2060-11-28T01:00:00Z', ['server_health_checks'], 'day')).toEqual(nothing);
+  await check(database.db.system, '2060-11-30T23:59:59Z');
+  await check(database.db.system, '2060-12-01T00:00:00Z');
+  expect(await tableOf('2060-11-30T23:59:59Z')).toBe('server_health_checks_2060_11');
+  expect(await tableOf('2060-12-01T00:00:00Z')).toBe('server_health_checks_2060_12_01');
+});
+
+test('a month that has rows already stays, though it lies ahead: days begin after it', async () => {
+  await ensureAt('2061-11-28T00:00:00Z');
+  await check(database.db.system, '2061-12-24T00:00:00Z');
+  const changes = await ensureAt('2061-11-28T00:00:00Z', ['server_health_checks'], 'day');
+  expect(changes).toEqual(nothing);
+  expect((await ensureAt('2061-12-26T00:00:00Z', ['server_health_checks'], 'day')).created).toEqual([
+    'server_health_checks_2062_01_01',
+    'server_health_checks_2062_01_02',
+    'server_health_checks_2062_01_03',
+  ]);
+});
+
+test('from days to months: what is left of a month is filled up without a gap', async () => {
+  await ensureAt('2063-11-28T00:00:00Z', ['server_health_checks'], 'day');
+  await check(database.db.system, '2063-12-02T00:00:00Z');
+  await ensureAt('2063-11-28T00:00:00Z', ['server_health_checks'], 'month');
+  expect(await spansFrom('2063-11-01', '2064-03-01')).toEqual([
+    '2063-11-01/2063-11-28',
+    '2063-11-28/2063-11-29',
+    '2063-11-29/2063-12-01',
+    '2063-12-01/2063-12-02',
+    '2063-12-02/2063-12-03',
+    '2063-12-03/2064-01-01',
+    '2064-01-01/2064-02-01',
+    '2064-02-01/2064-03-01',
+  ]);
+  expect(await ensureAt('2063-11-28T00:00:00Z', ['server_health_checks'], 'month')).toEqual(nothing);
+});
+
+test('rows of several times without a place get all of them in one go', async () => {
+  const instants = [
+    '2065-01-03T10:00:00Z',
+    '2065-01-05T10:00:00Z',
+    '2065-01-05T11:00:00Z',
+    '1970-01-01T00:00:00Z',
+  ];
+  const made = await ensurePartitionsFor(database.db.system, {
+    table: 'server_health_checks',
+    instants: instants.map(instant => new Date(instant)),
+    now: new Date('2065-01-06T00:00:00Z'),
+    interval: 'day',
+  });
+  expect(made).toEqual({
+    ok: true,
+    changes: {
+      ...nothing,
+      created: ['server_health_checks_2065_01_03', 'server_health_checks_2065_01_05'],
+    },
+  });
 });
 
 test('an interrupted detach is finished, and its rows come back where the month is wanted', async () => {
@@ -197,7 +276,7 @@ test('an interrupted detach is finished, and its rows come back where the month 
   expect(isMissingPartition(failure)).toBe(true);
 
   expect(await ensureAt('2048-01-01T00:00:00Z')).toEqual({
-    created: [],
+    ...nothing,
     reattached: [name],
     finalized: [name],
   });

@@ -1,94 +1,143 @@
 import { sqlState, violatedConstraint } from '../platform/database-failure.ts';
 import { type Queryable, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import {
+  isSameSpan,
   mayHavePartition,
+  ofAnotherLength,
   type Partition,
   type PartitionedTable,
+  type PartitionInterval,
+  partitionedTables,
   partitionOf,
+  type Span,
+  uncovered,
   wantedPartitions,
 } from './partitions.ts';
 
-/** What upkeep did, by partition name. All three are empty when there was nothing to do. */
+/** What upkeep did, by partition name. All are empty when there was nothing to do. */
 export type PartitionChanges = {
   created: string[];
   /** A table of the right name stood alone (a finished detach) and is a partition again. */
   reattached: string[];
   /** A `DETACH … CONCURRENTLY` had been interrupted and is now complete. */
   finalized: string[];
+  /** Prepared for another length than is set now, and empty. */
+  replaced: string[];
 };
 
 // Any constant will do, as long as everything that changes partitions of this database uses the same one.
-const lockKey = 7_700_002;
+export const partitionLockKey = 7_700_002;
 
 /**
- * Makes sure that every table has its partitions for the month of `now` and the next three. Safe to run from
- * any number of processes at once and while rows are written; changes nothing that is there already. Where a
- * lock cannot be had within the connection's lock_timeout it fails with AppError `unavailable`, keeping
- * what it made so far.
+ * Makes sure that every table has its partitions for `now` and the time ahead. Safe to run from any number of
+ * processes at once and while rows are written. Of what is there already it changes only empty partitions of the
+ * future, where the interval has been set anew. Where a lock cannot be had within the connection's lock_timeout it
+ * fails with AppError `unavailable`, keeping what it made so far.
  */
 export async function ensurePartitions(
   db: SystemDb,
-  now: Date,
-  tables: readonly PartitionedTable[],
+  {
+    now,
+    interval,
+    tables = partitionedTables,
+  }: { now: Date; interval: PartitionInterval; tables?: readonly PartitionedTable[] },
 ): Promise<PartitionChanges> {
-  return ensure(
-    db,
-    tables.flatMap(table => wantedPartitions(table, now)),
-  );
+  const changes = noChanges();
+  for (const table of tables)
+    await ensure(db, { table, wanted: wantedPartitions(table, now, interval), now, changes });
+  return changes;
 }
 
+/** Each once, the oldest first. */
+const unique = (partitions: readonly Partition[]): Partition[] =>
+  [...new Map(partitions.map(partition => [partition.name, partition])).values()].toSorted(
+    (a, b) => a.from.getTime() - b.from.getTime(),
+  );
+
 /**
- * For a writer whose row found no partition (`isMissingPartition`): makes the one of `instant`. The write may
+ * For a writer whose rows found no partition (`isMissingPartition`): makes those of these instants. The write may
  * then be repeated, in a new transaction: one that has used the table before keeps its old list of
- * partitions. Refuses instants outside `mayHavePartition`.
+ * partitions. Passes over instants outside `mayHavePartition`, and refuses where there are no others.
  */
-export async function ensurePartitionFor(
+export async function ensurePartitionsFor(
   db: SystemDb,
-  row: { table: PartitionedTable; instant: Date; now: Date },
+  rows: { table: PartitionedTable; instants: readonly Date[]; now: Date; interval: PartitionInterval },
 ): Promise<{ ok: true; changes: PartitionChanges } | { ok: false; reason: 'out_of_range' }> {
-  if (!mayHavePartition(row.instant, row.now)) return { ok: false, reason: 'out_of_range' };
-  return { ok: true, changes: await ensure(db, [partitionOf(row.table, row.instant)]) };
+  const { table, now, interval } = rows;
+  const possible = rows.instants.filter(instant => mayHavePartition(instant, now));
+  if (possible.length === 0) return { ok: false, reason: 'out_of_range' };
+  const changes = noChanges();
+  const wanted = possible.map(instant => partitionOf(table, instant, interval));
+  await ensure(db, { table, wanted: unique(wanted), now, changes });
+  return { ok: true, changes };
 }
+
+const noChanges = (): PartitionChanges => ({ created: [], reattached: [], finalized: [], replaced: [] });
 
 /** Whether a write failed because no partition takes its row: a check_violation that names no constraint. */
 export function isMissingPartition(error: unknown): boolean {
   return sqlState(error) === '23514' && violatedConstraint(error) === null;
 }
 
-type Attached = { table: PartitionedTable; name: string; detaching: boolean };
+/** A partition as the catalog knows it. */
+export type Attached = Span & { table: PartitionedTable; name: string; detaching: boolean };
 
-async function ensure(db: SystemDb, wanted: readonly Partition[]): Promise<PartitionChanges> {
-  const changes: PartitionChanges = { created: [], reattached: [], finalized: [] };
-  const attached = await partitionsOf(db, [...new Set(wanted.map(partition => partition.table))]);
-  const attachAll = async (partitions: readonly Partition[]): Promise<void> => {
-    for (const partition of partitions) {
-      const change = await attach(db, partition);
-      if (change !== null) changes[change].push(partition.name);
-    }
-  };
-  await attachAll(wanted.filter(partition => !attached.some(each => each.name === partition.name)));
+type Task = { table: PartitionedTable; wanted: readonly Partition[]; now: Date; changes: PartitionChanges };
+
+async function ensure(db: SystemDb, task: Task): Promise<void> {
+  const attached = await prepare(db, task);
   // Last, because completing a detach waits for every older snapshot: one long-running reader must not keep
   // next month's partition from being made.
   for (const partition of attached.filter(each => each.detaching)) {
-    if (await finalizeDetach(db, partition)) changes.finalized.push(partition.name);
-    await attachAll(wanted.filter(each => each.name === partition.name));
+    if (!(await finalizeDetach(db, partition))) continue;
+    task.changes.finalized.push(partition.name);
+    await prepare(db, task);
   }
-  return changes;
 }
 
-async function partitionsOf(db: Queryable, tables: readonly PartitionedTable[]): Promise<Attached[]> {
+/** Makes what is missing, and returns what there was. */
+async function prepare(db: SystemDb, { table, wanted, now, changes }: Task): Promise<Attached[]> {
+  const attached = await partitionsOf(db, [table]);
+  const empty: Attached[] = [];
+  for (const partition of ofAnotherLength(wanted, attached, now)) {
+    if (await isEmpty(db, partition.name)) empty.push(partition);
+  }
+  const staying = attached.filter(each => !empty.includes(each));
+  const plan = wanted.flatMap(each => uncovered(each, staying));
+  for (const partition of empty.filter(each => !plan.some(planned => isSameSpan(planned, each)))) {
+    if (await dropEmpty(db, partition)) changes.replaced.push(partition.name);
+  }
+  for (const partition of plan.filter(planned => !empty.some(each => isSameSpan(planned, each)))) {
+    const change = await attach(db, partition);
+    if (change !== null) changes[change].push(partition.name);
+  }
+  return attached;
+}
+
+async function isEmpty(db: Queryable, name: string): Promise<boolean> {
+  const { empty } = await db.one(
+    sql<{ empty: boolean }>`select not exists (select from ${sql.id(name)}) as empty`,
+  );
+  return empty;
+}
+
+/** The partitions of these tables; those that end nowhere are nobody's we made, and are left out. */
+export async function partitionsOf(db: Queryable, tables: readonly PartitionedTable[]): Promise<Attached[]> {
   return db.many(sql<Attached>`
-    select parent.relname as table, child.relname as name, i.inhdetachpending as detaching
+    select parent.relname as table, child.relname as name, i.inhdetachpending as detaching,
+      bounds[1]::timestamptz as from, bounds[2]::timestamptz as to
     from pg_inherits i
     join pg_class parent on parent.oid = i.inhparent
     join pg_class child on child.oid = i.inhrelid
-    where i.inhparent = any(${tables}::regclass[])`);
+    cross join lateral regexp_match(
+      pg_get_expr(child.relpartbound, child.oid), 'FROM \\(''([^'']+)''\\) TO \\(''([^'']+)''\\)') as bounds
+    where i.inhparent = any(${tables}::regclass[]) and bounds is not null`);
 }
 
 /** Runs alone among everything that changes partitions; one transaction per change keeps the locks short. */
 async function alone<T>(db: SystemDb, work: (tx: SystemTx) => Promise<T>): Promise<T> {
   return db.transaction(async tx => {
-    await tx.execute(sql`select pg_advisory_xact_lock(${lockKey})`);
+    await tx.execute(sql`select pg_advisory_xact_lock(${partitionLockKey})`);
     return work(tx);
   });
 }
@@ -100,6 +149,18 @@ async function finalizeDetach(db: SystemDb, { table, name }: Attached): Promise<
     if (!current.some(each => each.name === name && each.detaching)) return false;
     await tx.execute(sql`alter table ${sql.id(table)} detach partition ${sql.id(name)} finalize`);
     return true;
+  });
+}
+
+/** Nobody is writing into it: the table is locked, for as long as looking and dropping take. */
+async function dropEmpty(db: SystemDb, { table, name }: Attached): Promise<boolean> {
+  return alone(db, async tx => {
+    // The parent first, as writers do: in the other order the two would wait for each other.
+    await tx.execute(sql`lock table only ${sql.id(table)} in access exclusive mode`);
+    if (!(await partitionsOf(tx, [table])).some(each => each.name === name && !each.detaching)) return false;
+    const mayGo = await isEmpty(tx, name);
+    if (mayGo) await tx.execute(sql`drop table ${sql.id(name)}`);
+    return mayGo;
   });
 }
 

@@ -1,32 +1,119 @@
-/** The tables that are partitioned by month. */
+/** The tables whose rows lie in partitions by their time. */
 export const partitionedTables = ['server_health_checks', 'server_metrics_aggregated', 'events'] as const;
 export type PartitionedTable = (typeof partitionedTables)[number];
 
-/** One month of a table: rows from `from` (included) to `to` (excluded), both midnight UTC. */
-export type Partition = { table: PartitionedTable; name: string; from: Date; to: Date };
+/** How much time one partition holds. Weeks begin on Monday, and everything at midnight UTC. */
+export const partitionIntervals = ['month', 'week', 'day'] as const;
+export type PartitionInterval = (typeof partitionIntervals)[number];
 
-// Three months without any upkeep before a row could fail to find its partition.
-const monthsAhead = 3;
+/** A span of time, from `from` (included) to `to` (excluded). */
+export type Span = { from: Date; to: Date };
+
+/** One partition of a table. Both ends are midnight UTC. */
+export type Partition = Span & { table: PartitionedTable; name: string };
+
+// Months and weeks: as long as upkeep may fail before a row could not find its partition. Of days, as many as a week has.
+const ahead: Readonly<Record<PartitionInterval, number>> = { month: 3, week: 3, day: 8 };
+
+/** With fewer whole intervals prepared than this, the operator is told. */
+export const fewestAhead = 3;
 
 // What a writer may ask for. Late rows are at most as old as the longest raw retention.
 const monthsBack = 13;
 const monthsEarly = 1;
 
-/** The partition an instant belongs to, named like `events_2026_11`. */
-export function partitionOf(table: PartitionedTable, instant: Date): Partition {
-  const year = instant.getUTCFullYear();
-  const month = instant.getUTCMonth();
-  const from = new Date(Date.UTC(year, month, 1));
-  const to = new Date(Date.UTC(year, month + 1, 1));
-  return { table, name: `${table}_${from.toISOString().slice(0, 7).replace('-', '_')}`, from, to };
+const dayMs = 86_400_000;
+
+/** The partition an instant belongs to: `events_2026_11`, or of a week or day by its first day `events_2026_11_23`. */
+export function partitionOf(table: PartitionedTable, instant: Date, interval: PartitionInterval): Partition {
+  const span = spanOf(instant, interval);
+  return { table, name: nameOf(table, span.from, interval), ...span };
 }
 
-/** The partitions a table should have at `now`: the current month and the next three, oldest first. */
-export function wantedPartitions(table: PartitionedTable, now: Date): Partition[] {
-  const wanted = [partitionOf(table, now)];
-  while (wanted.length <= monthsAhead) wanted.push(partitionOf(table, wanted.at(-1)!.to));
+function spanOf(instant: Date, interval: PartitionInterval): Span {
+  const year = instant.getUTCFullYear();
+  const month = instant.getUTCMonth();
+  if (interval === 'month')
+    return { from: new Date(Date.UTC(year, month, 1)), to: new Date(Date.UTC(year, month + 1, 1)) };
+  const midnight = Date.UTC(year, month, instant.getUTCDate());
+  if (interval === 'day') return { from: new Date(midnight), to: new Date(midnight + dayMs) };
+  const monday = midnight - ((instant.getUTCDay() + 6) % 7) * dayMs;
+  return { from: new Date(monday), to: new Date(monday + 7 * dayMs) };
+}
+
+function nameOf(table: PartitionedTable, from: Date, interval: PartitionInterval): string {
+  const date = from.toISOString().slice(0, interval === 'month' ? 7 : 10);
+  return `${table}_${date.replaceAll('-', '_')}`;
+}
+
+/** The partitions a table should have at `now`: the one of now and those that are prepared, oldest first. */
+export function wantedPartitions(
+  table: PartitionedTable,
+  now: Date,
+  interval: PartitionInterval,
+): Partition[] {
+  const wanted = [partitionOf(table, now, interval)];
+  while (wanted.length <= ahead[interval]) wanted.push(partitionOf(table, wanted.at(-1)!.to, interval));
   return wanted;
 }
+
+/**
+ * What of a wanted partition no existing one covers: all of it, nothing, or the rest, where partitions once were of
+ * another length. A rest is named by its first day, which no other partition begins with.
+ */
+export function uncovered(wanted: Partition, existing: readonly Span[]): Partition[] {
+  const rests: Partition[] = [];
+  let { from } = wanted;
+  const inside = existing
+    .filter(span => span.from < wanted.to && span.to > wanted.from)
+    .toSorted((a, b) => a.from.getTime() - b.from.getTime());
+  for (const span of [...inside, { from: wanted.to, to: wanted.to }]) {
+    if (from < span.from) {
+      const isWhole = from === wanted.from && span.from >= wanted.to;
+      const name = isWhole ? wanted.name : nameOf(wanted.table, from, 'day');
+      rests.push({ table: wanted.table, name, from, to: span.from });
+    }
+    if (span.to > from) from = span.to;
+  }
+  return rests;
+}
+
+/**
+ * Which of the existing partitions were prepared for another length than is wanted now: they begin after `now`, in the
+ * time of the wanted ones, and are none of them. Where they are empty they can make room.
+ */
+export function ofAnotherLength<T extends Span>(
+  wanted: readonly Partition[],
+  existing: readonly T[],
+  now: Date,
+): T[] {
+  const end = wanted.at(-1)?.to ?? now;
+  return existing.filter(
+    each => each.from > now && each.from < end && !wanted.some(partition => isSameSpan(partition, each)),
+  );
+}
+
+export const isSameSpan = (one: Span, other: Span): boolean =>
+  one.from.getTime() === other.from.getTime() && one.to.getTime() === other.to.getTime();
+
+/**
+ * How many whole intervals after the one of `now` have their place without a gap: what upkeep has still prepared, and
+ * the time there is to find out why it no longer does.
+ */
+export function intervalsAhead(now: Date, interval: PartitionInterval, existing: readonly Span[]): number {
+  let count = -1;
+  for (let span = spanOf(now, interval); isCovered(span, existing); span = spanOf(span.to, interval))
+    count += 1;
+  return Math.max(0, count);
+}
+
+const isCovered = ({ from, to }: Span, existing: readonly Span[]): boolean => {
+  let end = from;
+  for (const span of existing.toSorted((a, b) => a.from.getTime() - b.from.getTime())) {
+    if (span.from <= end && span.to > end) end = span.to;
+  }
+  return end >= to;
+};
 
 /**
  * Whether a row of this instant may have a partition made for it: from 13 months before `now` to one month

@@ -5,7 +5,7 @@ import { deleteHealthChecks } from '../health/history.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { deleteMetrics } from '../metrics/store.ts';
 import { sql } from '../platform/db.ts';
-import { ensurePartitionFor } from '../retention/maintain.ts';
+import { ensurePartitionsFor } from '../retention/maintain.ts';
 import { clearHistory } from './deletion-store.ts';
 import { deleteServer } from './store.ts';
 
@@ -19,7 +19,12 @@ beforeAll(async () => {
   database = await createTestDatabase();
   for (const table of ['server_health_checks', 'server_metrics_aggregated'] as const)
     for (const instant of [at, new Date(at.getTime() - 21 * 86_400_000)])
-      await ensurePartitionFor(database.db.system, { table, instant, now: at });
+      await ensurePartitionsFor(database.db.system, {
+        table,
+        instants: [instant],
+        interval: 'month',
+        now: at,
+      });
 });
 afterAll(() => database.close());
 beforeEach(async () => {

@@ -64,7 +64,7 @@ export async function startWorker(changes: { instance?: string; pin?: string } =
   const ended = new AbortController();
   let beats = 0;
   const leases = createLeases({
-    store: createPollStore(database.db.system, clock),
+    store: createPollStore(database.db.system, clock, 'month'),
     clock: {
       ...clock,
       async sleep(ms, signal) {
