@@ -184,7 +184,7 @@ export interface paths {
         };
         /**
          * List the metrics of a server, newest first
-         * @description Period 1m is what was collected. Longer periods are computed from it when asked: the mean of what goes up and down, the last value of what only grows (bytes, requests, cost), so that counters stay counters. They begin at multiples of their length in UTC, carry the id of their newest collection, and the newest one may still be filling. Without a range the newest rows are listed.
+         * @description Period 1m is what was collected. Longer periods are summed up from it: the mean of what goes up and down, the last value of what only grows (bytes, requests, cost), so that counters stay counters. They begin at multiples of their length in UTC, carry the id of their newest collection, and the newest one may still be filling. Without a range the newest rows are listed.
          */
         get: operations["getServersByIdMetrics"];
         put?: never;
@@ -980,7 +980,7 @@ export interface components {
             partition_interval: "month" | "week" | "day";
             tables: {
                 /** @enum {string} */
-                table: "server_health_checks" | "server_metrics_aggregated" | "events";
+                table: "server_health_checks" | "server_metrics_aggregated" | "server_metrics_5m" | "server_metrics_15m" | "server_metrics_1h" | "server_metrics_1d" | "events";
                 /** @description Whole intervals after the current one whose rows have their place already. */
                 intervals_ahead: number;
                 /** @description On disk, with indexes. */

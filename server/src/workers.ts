@@ -1,12 +1,14 @@
 import { deleteExpired } from './auth/store.ts';
 import type { Context } from './context.ts';
 import { deleteHealthChecks } from './health/history.ts';
+import { deleteMetricRollups, metricRollup } from './metrics/rollup-store.ts';
 import { deleteMetrics } from './metrics/store.ts';
 import type { LoopTask } from './platform/runtime/loop.ts';
 import { refreshStatistics } from './platform/statistics.ts';
 import { forgetDeadWorkers } from './polling/slots.ts';
 import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { forgetOldQuestions } from './polling/witness-store.ts';
+import { roll } from './rollups/roll.ts';
 import { clearHistory } from './servers/deletion-store.ts';
 import { keepPartitions } from './system/partition-upkeep.ts';
 
@@ -21,6 +23,13 @@ export const workers = (context: Context): readonly LoopTask[] => [
       'Makes the partitions of the time ahead, ends an interrupted detach, and says where that fails.',
     periodMs: hourMs,
     runOnce: () => keepPartitions(context),
+  },
+  {
+    name: 'metric rollups',
+    description:
+      'Sums up what was collected, to 5 and 15 minutes, hours and days, and again where some came late.',
+    periodMs: 20_000,
+    runOnce: () => roll({ db: context.db.system, clock: context.clock }, metricRollup),
   },
   {
     name: 'statistics',
@@ -47,7 +56,7 @@ export const workers = (context: Context): readonly LoopTask[] => [
     description: 'Deletes the history of servers that are gone, a small part at a time.',
     periodMs: 5_000,
     async runOnce() {
-      const histories = [deleteHealthChecks, deleteMetrics];
+      const histories = [deleteHealthChecks, deleteMetrics, deleteMetricRollups];
       let deleted = 0;
       for (let part = 0; part < 100; part += 1) {
         const rows = await clearHistory(context.db.system, histories);

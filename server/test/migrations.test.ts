@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeSchema } from '../../scripts/schema.ts';
 import { newId, type OrganizationId } from '../src/ids.ts';
+import { rollupTable } from '../src/metrics/rollup.ts';
 import { sql } from '../src/platform/db.ts';
 import { ensurePartitions } from '../src/retention/maintain.ts';
 import { partitionedTables } from '../src/retention/partitions.ts';
+import { rollupPeriods } from '../src/rollups/rollup.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { addServer } from './fleet.ts';
 
@@ -26,7 +28,15 @@ describe('the schema', () => {
   });
 
   // organizations is the tenant itself; the others belong to nobody.
-  const withoutTenant = ['conditions', 'organizations', 'poll_slots', 'schema_migrations', 'workers'];
+  const withoutTenant = [
+    'conditions',
+    'organizations',
+    'poll_slots',
+    'rollup_progress',
+    'rollup_turns',
+    'schema_migrations',
+    'workers',
+  ];
 
   it('says of every table whose rows it holds', async () => {
     const tables = await many(sql<{ name: string }>`
@@ -182,7 +192,13 @@ describe('deleting', () => {
   }
 
   /** History, and the queue in which the servers wait whose history is to be deleted (servers/deletion-store.ts). */
-  const clearedLater = ['server_health_checks', 'server_metrics_aggregated', 'deleted_servers'];
+  const clearedLater = [
+    'server_health_checks',
+    'server_metrics_aggregated',
+    ...rollupPeriods.map(rollupTable),
+    'rollup_late',
+    'deleted_servers',
+  ];
 
   const rowsIn = async (
     column: 'server_id' | 'organization_id',

@@ -1,7 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { insertSignInLink } from '../src/auth/store.ts';
 import { newId, type OrganizationId, type SignInLinkId } from '../src/ids.ts';
+import { metricEntries } from '../src/metrics/metric.ts';
+import { rollupTable } from '../src/metrics/rollup.ts';
 import { type Database, sql } from '../src/platform/db.ts';
+import { periodStart, rollupPeriods } from '../src/rollups/rollup.ts';
 import { hashCredential, mintCredential } from '../src/tokens/token.ts';
 import type { TestApp } from './app.ts';
 import { type Ids, registration } from './route-examples.ts';
@@ -36,6 +39,17 @@ export async function fillOrganization(test: TestApp, name: string): Promise<Ids
   await db.execute(sql`
     insert into server_metrics_aggregated (organization_id, server_id, timestamp, period, cpu_percent)
     values (${organizationId}, ${server}, ${at}, '1m', 50)`);
+  for (const period of rollupPeriods) {
+    const counts = metricEntries.map(([field]) => sql.ref(`${field}_count`));
+    await db.execute(sql`
+      insert into ${sql.table(rollupTable(period))} (organization_id, server_id, timestamp, newest_id,
+        newest_created_at, samples, ${sql.join(counts)})
+      values (${organizationId}, ${server}, ${periodStart(at, period)}, 1, ${at}, 1, ${sql.join(counts.map(() => sql`0`))})`);
+  }
+  // Of no kind that anybody sums up, or it would be gone soon.
+  await db.execute(sql`
+    insert into rollup_late (kind, period, organization_id, server_id, timestamp)
+    values ('example', '5m', ${organizationId}, ${server}, ${periodStart(at, '5m')})`);
   await db.execute(sql`
     insert into fleet_operations (organization_id, id, operation_type, created_at)
     values (${organizationId}, ${randomUUID()}, 'restart', ${at})`);

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { FailureReason, NotCheckedReason } from '../health/check.ts';
 import { parseInstant } from '../platform/instant.ts';
+import { rollupPeriods } from '../rollups/rollup.ts';
 
 /** What a field's numbers mean over time, and with it how a longer period sums them up. */
 export type MetricKind =
@@ -56,16 +57,9 @@ export type Metrics = Partial<Record<MetricField, number>>;
 
 export const metricEntries = Object.entries(metricFields) as readonly (readonly [MetricField, MetricSpec])[];
 
-/** The periods there are and how long each is. `1m` is what was collected, one row per collection. */
-export const periodMs = {
-  '1m': 60_000,
-  '5m': 300_000,
-  '15m': 900_000,
-  '1h': 3_600_000,
-  '1d': 86_400_000,
-} as const;
-export type Period = keyof typeof periodMs;
-export const periods = Object.keys(periodMs) as Period[];
+/** The periods there are. `1m` is what was collected, one row per collection; the others are summed up from it. */
+export const periods = ['1m', ...rollupPeriods] as const;
+export type Period = (typeof periods)[number];
 
 const columnOf = ({ kind, unit, max, decimals }: MetricSpec) => {
   const range = { minimum: 0, maximum: max, description: `${unit}, ${kind}` };
@@ -81,7 +75,7 @@ export const MetricRow = Type.Object(
       format: 'date-time',
       description: 'When it was collected, or where the period begins.',
     }),
-    period: Type.String({ enum: periods }),
+    period: Type.String({ enum: [...periods] }),
     ...Object.fromEntries(metricEntries.map(([field, spec]) => [field, columnOf(spec)])),
     created_at: Type.String({ format: 'date-time' }),
   },

@@ -6,7 +6,7 @@ import { MetricRow, type Period, periods } from './metric.ts';
 import { listMetrics } from './store.ts';
 
 const maxRows = 10_000;
-const PeriodName = Type.Unsafe<Period>(Type.String({ enum: periods, description: 'Default 1m.' }));
+const PeriodName = Type.Unsafe<Period>(Type.String({ enum: [...periods], description: 'Default 1m.' }));
 
 export const metricRoutes: Route[] = [
   route({
@@ -15,8 +15,8 @@ export const metricRoutes: Route[] = [
     tag: 'Metrics',
     summary: 'List the metrics of a server, newest first',
     description:
-      'Period 1m is what was collected. Longer periods are computed from it when asked: the mean of what goes ' +
-      'up and down, the last value of what only grows (bytes, requests, cost), so that counters stay counters. ' +
+      'Period 1m is what was collected. Longer periods are summed up from it: the mean of what goes up and down, ' +
+      'the last value of what only grows (bytes, requests, cost), so that counters stay counters. ' +
       'They begin at multiples of their length in UTC, carry the id of their newest collection, and the newest ' +
       'one may still be filling. Without a range the newest rows are listed.',
     permission: 'fleet:read',
@@ -33,7 +33,7 @@ export const metricRoutes: Route[] = [
       200: Type.Object(
         {
           server_id: Type.String({ format: 'uuid' }),
-          period: Type.String({ enum: periods }),
+          period: Type.String({ enum: [...periods] }),
           metrics: Type.Array(MetricRow),
           count: Type.Integer(),
           truncated: Type.Boolean({ description: 'Whether the range holds more rows than limit.' }),

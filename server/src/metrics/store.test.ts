@@ -5,8 +5,10 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { isFaultOfValues } from '../platform/database-failure.ts';
 import { sql } from '../platform/db.ts';
 import { ensurePartitionsFor, isMissingPartition } from '../retention/maintain.ts';
+import { roll } from '../rollups/roll.ts';
 import { deleteServer } from '../servers/store.ts';
 import { type MetricField, type Metrics, metricEntries, type Period, periods } from './metric.ts';
+import { metricRollup } from './rollup-store.ts';
 import { insertMetrics, listMetrics, type MetricsQuery, type MetricsRow } from './store.ts';
 
 let database: TestDatabase;
@@ -24,6 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 beforeEach(async () => {
+  await sumUpFrom('2026-11-24T00:00:00Z');
   organizationId = await addOrganization(database.db);
   serverId = await addServer(database.db, organizationId);
 });
@@ -44,9 +47,22 @@ const insert = (rows: MetricsRow[], isFirstTry = false): Promise<number> =>
 
 type Row = { timestamp: string } & Record<MetricField, number | null>;
 
+/** Nothing of this day and later has been summed up. */
+async function sumUpFrom(instant: string): Promise<void> {
+  await database.db.system.execute(sql`
+    update rollup_progress set closed_until = ${instant}, rolled_until = ${instant}`);
+}
+
+/** A page of metrics: the same before and after it has been summed up. */
 async function list(query: Partial<MetricsQuery> = {}, from = organizationId) {
   const all: MetricsQuery = { period: '1m', from: null, to: null, limit: 100 };
-  const page = await listMetrics(database.db.tenant(from), serverId, { ...all, ...query });
+  const read = () => listMetrics(database.db.tenant(from), serverId, { ...all, ...query });
+  const page = await read();
+  await roll(
+    { db: database.db.system, clock: { now: () => new Date('2026-11-25T00:01:00Z') } },
+    metricRollup,
+  );
+  expect(await read()).toEqual(page);
   if (page === null) return null;
   const rows = JSON.parse(page.rows) as Row[];
   return { ...page, rows, times: rows.map(row => row.timestamp) };

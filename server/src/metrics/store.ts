@@ -1,15 +1,11 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 import { type Column, unnest } from '../platform/unnest.ts';
+import { type RollupPeriod, rollupPeriodMs } from '../rollups/rollup.ts';
+import { closedUntil, noteLate, rolledUntil } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
-import {
-  type MetricField,
-  type MetricKind,
-  type Metrics,
-  metricEntries,
-  type Period,
-  periodMs,
-} from './metric.ts';
+import { type MetricField, type MetricKind, type Metrics, metricEntries, type Period } from './metric.ts';
+import { rollupTable } from './rollup.ts';
 
 /** One collection, as it goes into the history. */
 export type MetricsRow = {
@@ -25,10 +21,10 @@ export type MetricsRow = {
 const fieldColumns = sql.join(metricEntries.map(([field]) => sql.ref(field)));
 
 /**
- * Adds collections to the history, in one statement, and returns how many were new. A row that is there
- * already is left as it is, so a batch may be written again; one of a server that no longer exists is
- * passed over. A row of a month without a partition fails the whole batch (`isMissingPartition`).
- * `isFirstTry`: as of `insertHealthChecks`.
+ * Adds collections to the history and returns how many were new. A row that is there already is left as it is, so a
+ * batch may be written again; one of a server that no longer exists is passed over. A row of a time without a partition
+ * fails the whole batch (`isMissingPartition`). What comes after its period has been summed up is noted, to be summed up
+ * again. `isFirstTry`: as of `insertHealthChecks`; where something is late it is no different from any other.
  */
 export async function insertMetrics(
   tx: SystemTx,
@@ -36,24 +32,38 @@ export async function insertMetrics(
   isFirstTry = false,
 ): Promise<number> {
   if (rows.length === 0) return 0;
+  if (isFirstTry && (await insertInTime(tx, rows))) return rows.length;
   return tx.execute(sql`
-    insert into server_metrics_aggregated (organization_id, server_id, timestamp, period, reported_at, ${fieldColumns})
-    select r.organization_id, r.server_id, r.timestamp, '1m', r.reported_at, ${fieldColumns}
-    from ${unnest([
-      ['uuid', rows.map(row => row.organizationId)],
-      ['uuid', rows.map(row => row.serverId)],
-      ['timestamptz', rows.map(row => row.at)],
-      ['timestamptz', rows.map(row => row.reportedAt)],
-      ...metricEntries.map(
-        ([field, { column }]): Column => [column, rows.map(row => row.metrics[field] ?? null)],
-      ),
-    ])} as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})
-    ${isFirstTry ? sql`` : withCare}`);
+    with r as materialized (select * from ${collected(rows)}),
+    ${noteLate('metrics', sql`r`)}
+    insert into server_metrics_aggregated (${storedColumns})
+    select ${storedValues} from r
+    join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
+    on conflict (organization_id, server_id, period, timestamp) do nothing`);
 }
 
-const withCare = sql`
-  join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
-  on conflict (organization_id, server_id, period, timestamp) do nothing`;
+/** All of them or, where the oldest is late, none. */
+async function insertInTime(tx: SystemTx, rows: readonly MetricsRow[]): Promise<boolean> {
+  const oldest = new Date(Math.min(...rows.map(({ at }) => at.getTime())));
+  const count = await tx.execute(sql`
+    insert into server_metrics_aggregated (${storedColumns})
+    select ${storedValues} from ${collected(rows)} where ${oldest} >= ${closedUntil('metrics')}`);
+  return count > 0;
+}
+
+const storedColumns = sql`organization_id, server_id, timestamp, period, reported_at, ${fieldColumns}`;
+const storedValues = sql`r.organization_id, r.server_id, r.timestamp, '1m', r.reported_at, ${fieldColumns}`;
+
+const collected = (rows: readonly MetricsRow[]): Sql<unknown> =>
+  sql`${unnest([
+    ['uuid', rows.map(row => row.organizationId)],
+    ['uuid', rows.map(row => row.serverId)],
+    ['timestamptz', rows.map(row => row.at)],
+    ['timestamptz', rows.map(row => row.reportedAt)],
+    ...metricEntries.map(
+      ([field, { column }]): Column => [column, rows.map(row => row.metrics[field] ?? null)],
+    ),
+  ])} as r (organization_id, server_id, timestamp, reported_at, ${fieldColumns})`;
 
 /** Deletes up to `limit` rows of a server, and returns how many. */
 export function deleteMetrics(
@@ -84,7 +94,7 @@ export async function listMetrics(
   serverId: ServerId,
   query: MetricsQuery,
 ): Promise<MetricsPage | null> {
-  const rows = query.period === '1m' ? collectedRows(query) : summedUpRows(query, periodMs[query.period]);
+  const rows = query.period === '1m' ? collectedRows(query) : summedUpRows(query, query.period);
   return db.maybeOne<MetricsPage>(sql`
     with page as materialized (
       select r.*, row_number() over (order by r.timestamp desc) as place
@@ -119,31 +129,51 @@ const collectedRows =
     where organization_id = ${db.organizationId} and server_id = ${serverId} and period = '1m'
       ${from === null ? sql`` : sql`and timestamp >= ${from}`} ${to === null ? sql`` : sql`and timestamp <= ${to}`}`;
 
-const summary: Readonly<Record<MetricKind, (field: MetricField, decimals: number) => Sql<unknown>>> = {
-  gauge: (field, decimals) =>
-    sql`round(avg(${sql.ref(field)})::numeric, ${sql.lit(decimals)}) as ${sql.ref(field)}`,
-  counter: field =>
-    sql`(array_agg(${sql.ref(field)} order by timestamp desc) filter (where ${sql.ref(field)} is not null))[1]
-        as ${sql.ref(field)}`,
-};
+/** What a period comes to: the mean of what goes up and down, and the last value of what only grows. */
+const shown = (
+  parts: (field: MetricField, decimals: number) => Record<MetricKind, Sql<unknown>>,
+): Sql<unknown> =>
+  sql.join(
+    metricEntries.map(
+      ([field, { kind, decimals }]) => sql`${parts(field, decimals)[kind]} as ${sql.ref(field)}`,
+    ),
+  );
+
+const storedSummary = shown((field, decimals) => ({
+  gauge: sql`round(${sql.ref(`${field}_sum`)} / nullif(${sql.ref(`${field}_count`)}, 0), ${sql.lit(decimals)})`,
+  counter: sql.ref(`${field}_last`),
+}));
+
+const summary = shown((field, decimals) => ({
+  gauge: sql`round(sum(${sql.ref(field)}::numeric) / nullif(count(${sql.ref(field)}), 0), ${sql.lit(decimals)})`,
+  counter: sql`(array_agg(${sql.ref(field)} order by timestamp desc) filter (where ${sql.ref(field)} is not null))[1]`,
+}));
 
 /**
- * Longer periods, computed from what was collected: each begins at a multiple of its length since the Unix
- * epoch, so days are those of UTC. A range chooses the periods that begin in it, and those are whole.
+ * Longer periods: each begins at a multiple of its length since the Unix epoch, so days are those of UTC. A range chooses
+ * the periods that begin in it, and those are whole. What has been summed up is read so; what has not, the newest, is
+ * computed from what was collected.
  */
 const summedUpRows =
-  ({ from, to }: MetricsQuery, lengthMs: number): Rows =>
+  ({ from, to }: MetricsQuery, period: RollupPeriod): Rows =>
   (db, serverId) => {
+    const lengthMs = rollupPeriodMs[period];
     const first = from === null ? null : new Date(Math.ceil(from.getTime() / lengthMs) * lengthMs);
     const end = to === null ? null : new Date((Math.floor(to.getTime() / lengthMs) + 1) * lengthMs);
+    const isAsked = sql`organization_id = ${db.organizationId} and server_id = ${serverId}
+      ${first === null ? sql`` : sql`and timestamp >= ${first}`} ${end === null ? sql`` : sql`and timestamp < ${end}`}`;
+    const done = rolledUntil('metrics', period);
     const bucket = sql`date_bin(${`${lengthMs / 1_000} seconds`}::interval, timestamp, 'epoch'::timestamptz)`;
     return sql`
-      select max(id) as id, server_id, bucket as timestamp, max(created_at) as created_at,
-             ${sql.join(metricEntries.map(([field, { kind, decimals }]) => summary[kind](field, decimals)))}
-      from (
-        select *, ${bucket} as bucket from server_metrics_aggregated
-        where organization_id = ${db.organizationId} and server_id = ${serverId} and period = '1m'
-          ${first === null ? sql`` : sql`and timestamp >= ${first}`} ${end === null ? sql`` : sql`and timestamp < ${end}`}
-      ) collected
-      group by server_id, bucket`;
+      select * from (
+        select newest_id as id, server_id, timestamp, newest_created_at as created_at, ${storedSummary}
+        from ${sql.ref(rollupTable(period))} where ${isAsked} and timestamp < ${done}
+        union all
+        select max(id) as id, server_id, bucket as timestamp, max(created_at) as created_at, ${summary}
+        from (
+          select *, ${bucket} as bucket from server_metrics_aggregated
+          where ${isAsked} and period = '1m' and timestamp >= ${done}
+        ) collected
+        group by server_id, bucket
+      ) periods`;
   };

@@ -3,6 +3,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { newId, type OrganizationId, type ServerId } from '../ids.ts';
+import { metricEntries } from '../metrics/metric.ts';
 import { type Queryable, sql } from '../platform/db.ts';
 import { ensurePartitions, ensurePartitionsFor, isMissingPartition, partitionsOf } from './maintain.ts';
 import { type PartitionedTable, type PartitionInterval, partitionedTables } from './partitions.ts';
@@ -103,11 +104,19 @@ test('a partition has the keys and checks of its parent', async () => {
   expect(await cpu.catch(isMissingPartition)).toBe(false);
 });
 
+const counts = metricEntries.map(([field]) => sql.ref(`${field}_count`));
+
 test.each(partitionedTables)('naming a partition of %s shows no other tenant', async table => {
   await ensureAt('2042-01-01T00:00:00Z', partitionedTables);
   const at = '2042-01-01T00:00:00Z';
   for (const { organizationId, serverId } of [a, b]) {
+    const summed = sql`(organization_id, server_id, timestamp, newest_id, newest_created_at, samples, ${sql.join(counts)})
+      values (${organizationId}, ${serverId}, ${at}, 1, ${at}, 1, ${sql.join(counts.map(() => sql`0`))})`;
     const columns = {
+      server_metrics_5m: summed,
+      server_metrics_15m: summed,
+      server_metrics_1h: summed,
+      server_metrics_1d: summed,
       server_health_checks: sql`(organization_id, server_id, timestamp, status, reason)
         values (${organizationId}, ${serverId}, ${at}, 'healthy', 'ok')`,
       server_metrics_aggregated: sql`(organization_id, server_id, timestamp, period)
@@ -243,6 +252,35 @@ test('from days to months: what is left of a month is filled up without a gap', 
     '2064-02-01/2064-03-01',
   ]);
   expect(await ensureAt('2063-11-28T00:00:00Z', ['server_health_checks'], 'month')).toEqual(nothing);
+});
+
+test('what is summed up has its place wherever what it is summed up from has one, an hour and a day by the month', async () => {
+  const of = (name: string, year: string) => name.startsWith(`server_metrics`) && name.includes(`_${year}_`);
+  await ensurePartitionsFor(database.db.system, {
+    table: 'server_metrics_aggregated',
+    instants: [new Date('2066-02-03T00:00:00Z')],
+    now: new Date('2066-02-05T00:00:00Z'),
+    interval: 'day',
+  });
+  const made = await partitionsOf(database.db.system, partitionedTables);
+  expect(
+    made
+      .map(({ name }) => name)
+      .filter(name => of(name, '2066'))
+      .toSorted(),
+  ).toEqual([
+    'server_metrics_15m_2066_02_03',
+    'server_metrics_1d_2066_02',
+    'server_metrics_1h_2066_02',
+    'server_metrics_5m_2066_02_03',
+    'server_metrics_aggregated_2066_02_03',
+  ]);
+  // As after an update that brings a table of sums: its past is made with its future.
+  await database.db.system.execute(sql`drop table server_metrics_15m_2066_02_03`);
+  const { created } = await ensureAt('2066-05-05T00:00:00Z', ['server_metrics_15m'], 'day');
+  expect(created.filter(name => name < 'server_metrics_15m_2066_05')).toContain(
+    'server_metrics_15m_2066_02_03',
+  );
 });
 
 test('rows of several times without a place get all of them in one go', async () => {

@@ -1,6 +1,7 @@
 import { sqlState, violatedConstraint } from '../platform/database-failure.ts';
 import { type Queryable, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import {
+  intervalOf,
   isSameSpan,
   mayHavePartition,
   ofAnotherLength,
@@ -9,7 +10,9 @@ import {
   type PartitionInterval,
   partitionedTables,
   partitionOf,
+  partitionsBetween,
   type Span,
+  summedUpFrom,
   uncovered,
   wantedPartitions,
 } from './partitions.ts';
@@ -43,9 +46,24 @@ export async function ensurePartitions(
   }: { now: Date; interval: PartitionInterval; tables?: readonly PartitionedTable[] },
 ): Promise<PartitionChanges> {
   const changes = noChanges();
-  for (const table of tables)
-    await ensure(db, { table, wanted: wantedPartitions(table, now, interval), now, changes });
+  for (const table of tables) {
+    const ownInterval = intervalOf(table, interval);
+    const ahead = wantedPartitions(table, now, ownInterval);
+    const past = await beside(db, table, ownInterval);
+    await ensure(db, { table, wanted: unique([...past, ...ahead]), now, changes });
+  }
   return changes;
+}
+
+/** The places that a table needs because what it is summed up from has them. */
+async function beside(
+  db: Queryable,
+  table: PartitionedTable,
+  interval: PartitionInterval,
+): Promise<Partition[]> {
+  const source = summedUpFrom[table];
+  const spans = source === undefined ? [] : await partitionsOf(db, [source]);
+  return spans.flatMap(span => partitionsBetween(table, span, interval));
 }
 
 /** Each once, the oldest first. */
@@ -57,7 +75,8 @@ const unique = (partitions: readonly Partition[]): Partition[] =>
 /**
  * For a writer whose rows found no partition (`isMissingPartition`): makes those of these instants. The write may
  * then be repeated, in a new transaction: one that has used the table before keeps its old list of
- * partitions. Passes over instants outside `mayHavePartition`, and refuses where there are no others.
+ * partitions. What is summed up from the table gets its place too. Passes over instants outside `mayHavePartition`, and
+ * refuses where there are no others.
  */
 export async function ensurePartitionsFor(
   db: SystemDb,
@@ -67,8 +86,10 @@ export async function ensurePartitionsFor(
   const possible = rows.instants.filter(instant => mayHavePartition(instant, now));
   if (possible.length === 0) return { ok: false, reason: 'out_of_range' };
   const changes = noChanges();
-  const wanted = possible.map(instant => partitionOf(table, instant, interval));
-  await ensure(db, { table, wanted: unique(wanted), now, changes });
+  for (const each of partitionedTables.filter(other => other === table || summedUpFrom[other] === table)) {
+    const wanted = possible.map(instant => partitionOf(each, instant, intervalOf(each, interval)));
+    await ensure(db, { table: each, wanted: unique(wanted), now, changes });
+  }
   return { ok: true, changes };
 }
 

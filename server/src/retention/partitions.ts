@@ -1,10 +1,33 @@
 /** The tables whose rows lie in partitions by their time. */
-export const partitionedTables = ['server_health_checks', 'server_metrics_aggregated', 'events'] as const;
+export const partitionedTables = [
+  'server_health_checks',
+  'server_metrics_aggregated',
+  'server_metrics_5m',
+  'server_metrics_15m',
+  'server_metrics_1h',
+  'server_metrics_1d',
+  'events',
+] as const;
 export type PartitionedTable = (typeof partitionedTables)[number];
+
+/** What is summed up from a table has its place wherever that has its own. */
+export const summedUpFrom: Readonly<Partial<Record<PartitionedTable, PartitionedTable>>> = {
+  server_metrics_5m: 'server_metrics_aggregated',
+  server_metrics_15m: 'server_metrics_aggregated',
+  server_metrics_1h: 'server_metrics_aggregated',
+  server_metrics_1d: 'server_metrics_aggregated',
+};
 
 /** How much time one partition holds. Weeks begin on Monday, and everything at midnight UTC. */
 export const partitionIntervals = ['month', 'week', 'day'] as const;
 export type PartitionInterval = (typeof partitionIntervals)[number];
+
+/** Of rows that are few and kept for years, a month is little enough. */
+const alwaysByMonth: ReadonlySet<PartitionedTable> = new Set(['server_metrics_1h', 'server_metrics_1d']);
+
+/** How much time a partition of this table holds where `setting` is set. */
+export const intervalOf = (table: PartitionedTable, setting: PartitionInterval): PartitionInterval =>
+  alwaysByMonth.has(table) ? 'month' : setting;
 
 /** A span of time, from `from` (included) to `to` (excluded). */
 export type Span = { from: Date; to: Date };
@@ -55,6 +78,22 @@ export function wantedPartitions(
   const wanted = [partitionOf(table, now, interval)];
   while (wanted.length <= ahead[interval]) wanted.push(partitionOf(table, wanted.at(-1)!.to, interval));
   return wanted;
+}
+
+/** The partitions from the one of an instant to the one before another's, oldest first. */
+export function partitionsBetween(
+  table: PartitionedTable,
+  span: Span,
+  interval: PartitionInterval,
+): Partition[] {
+  const between: Partition[] = [];
+  for (
+    let next = partitionOf(table, span.from, interval);
+    next.from < span.to;
+    next = partitionOf(table, next.to, interval)
+  )
+    between.push(next);
+  return between;
 }
 
 /**

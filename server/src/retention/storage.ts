@@ -1,6 +1,7 @@
 import { type Queryable, sql } from '../platform/db.ts';
 import { partitionsOf } from './maintain.ts';
 import {
+  intervalOf,
   intervalsAhead,
   type PartitionedTable,
   type PartitionInterval,
@@ -52,7 +53,7 @@ export async function storageOf(
       // One that is being detached takes no rows.
       intervalsAhead: intervalsAhead(
         now,
-        interval,
+        intervalOf(table, interval),
         own.filter(each => !each.detaching),
       ),
       bytes: partitions.reduce((sum, each) => sum + each.bytes, 0),
