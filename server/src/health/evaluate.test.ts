@@ -11,6 +11,7 @@ import {
   stale,
   uncheckedState,
   type Verdict,
+  withoutDoubt,
 } from './evaluate.ts';
 
 const startMs = Date.parse('2026-11-01T00:00:00Z');
@@ -308,5 +309,45 @@ describe('the policy of a server', () => {
     const dayMs = of(5, dead, 86_400).staleAfterMs;
     expect(dayMs).toBeGreaterThanOrEqual(3 * 270_000);
     expect(dayMs).toBeLessThanOrEqual(3 * 330_000);
+  });
+});
+
+describe('failures that turn out to be ours', () => {
+  const mostlyFailed = after(
+    ...Array.from({ length: 10 }, () => silent),
+    ...Array.from({ length: 8 }, () => well),
+  );
+
+  it('leave no trace: the server is as it was before them', () => {
+    const before = after(well, well, silent, well);
+    const [, doubted] = run(before, [
+      [120, silent],
+      [125, silent],
+    ]);
+    expect(doubted!.next).toMatchObject({ consecutiveFailures: 2, suspectSince: second(120) });
+    expect(withoutDoubt(doubted!.next)).toMatchObject({
+      consecutiveFailures: 0,
+      suspectSince: null,
+      recentResults: before.recentResults,
+      knownResults: before.knownResults,
+      breakerOpenedAt: null,
+    });
+  });
+
+  it('close the breaker that they opened, for metrics would be missing for nothing', () => {
+    expect(mostlyFailed.breakerOpenedAt).toBeNull();
+    const [doubted] = run(mostlyFailed, [[600, silent]]);
+    expect(doubted!.next.breakerOpenedAt).toEqual(second(600));
+    expect(withoutDoubt(doubted!.next).breakerOpenedAt).toBeNull();
+  });
+
+  it('close none that had been open before, and change nothing about a server that is down', () => {
+    const spared = { ...healthy, breakerOpenedAt: second(-60) };
+    const [doubted] = run(spared, [[30, silent]]);
+    expect(withoutDoubt(doubted!.next)).toMatchObject({
+      consecutiveFailures: 0,
+      breakerOpenedAt: second(-60),
+    });
+    expect(withoutDoubt(unreachable)).toEqual(unreachable);
   });
 });

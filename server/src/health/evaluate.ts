@@ -2,7 +2,7 @@ import type { HealthStatus } from '../events/event.ts';
 import { backoffJitter, healthIntervalMs, opensBreaker } from './breaker.ts';
 import type { CheckOutcome, CheckResult } from './check.ts';
 import { flappingAfter, flappingPercent } from './flapping.ts';
-import { withResult } from './recent-results.ts';
+import { withoutNewest, withResult } from './recent-results.ts';
 
 /**
  * What is believed of a server, and what the next check needs to know about the last ones. All of it is stored,
@@ -139,11 +139,21 @@ const reported: ReadonlySet<string> = new Set([
   'ok',
 ]);
 
-/** The same, but for failures that have not led to a verdict: they turned out to be ours. */
-export const withoutDoubt = (state: HealthState): HealthState =>
-  isDown(state) || state.consecutiveFailures === 0
-    ? state
-    : { ...state, consecutiveFailures: 0, suspectSince: null };
+/** The same, but for failures that have not led to a verdict, and what they brought: they turned out to be ours. */
+export function withoutDoubt(state: HealthState): HealthState {
+  const { consecutiveFailures, suspectSince, breakerOpenedAt } = state;
+  if (isDown(state) || consecutiveFailures === 0) return state;
+  const recent = withoutNewest(recentOf(state), consecutiveFailures);
+  const isOpenedByThem = suspectSince !== null && breakerOpenedAt !== null && breakerOpenedAt >= suspectSince;
+  return {
+    ...state,
+    consecutiveFailures: 0,
+    suspectSince: null,
+    recentResults: recent.bits,
+    knownResults: recent.known,
+    breakerOpenedAt: isOpenedByThem ? null : breakerOpenedAt,
+  };
+}
 
 /** Whether one more failure calls the server down. */
 export const isLastChance = (state: HealthState): boolean =>

@@ -10,6 +10,12 @@ export const withResult = ({ bits, known }: RecentResults, failed: boolean): Rec
   known: Math.min(recentSize, known + 1),
 });
 
+/** Without the newest `count`. What had made room for them is not remembered. */
+export const withoutNewest = ({ bits, known }: RecentResults, count: number): RecentResults => ({
+  bits: bits >> count,
+  known: Math.max(0, known - count),
+});
+
 /** How many of the newest `count` results failed, and how many of those there are. */
 export function failuresAmong(recent: RecentResults, count: number): { failed: number; known: number } {
   const known = Math.min(recent.known, count);
