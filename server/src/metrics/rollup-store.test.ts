@@ -4,10 +4,10 @@ import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { until } from '../../test/fakes/until.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
-import { type SystemDb, sql } from '../platform/db.ts';
+import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { ensurePartitions } from '../retention/maintain.ts';
 import { roll } from '../rollups/roll.ts';
-import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
+import { type Rollup, type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 import { progressOf } from '../rollups/store.ts';
 import type { MetricField, Metrics } from './metric.ts';
 import { counterGapMs, counters, gauges, rollupTable } from './rollup.ts';
@@ -221,18 +221,21 @@ function killedAfter(count: number): SystemDb {
   };
 }
 
+const untilSomebodyWaits = () =>
+  until('somebody to wait for a lock', async () => {
+    const { waiting } = await db.one(sql<{ waiting: number }>`
+      select count(*)::int as waiting from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`);
+    return waiting > 0;
+  });
+
 it('waits for who is storing something of the time that it closes, and takes that along', async () => {
   const row = collected(0, 4 * minuteMs, { cpu_percent: 50 });
   let rolled: Promise<number> | undefined;
   await db.transaction(async tx => {
     expect(await insertMetrics(tx, [row], true)).toBe(1);
     rolled = rollAt(6 * minuteMs);
-    await until('the other to wait for the lock', async () => {
-      const { waiting } = await db.one(sql<{ waiting: number }>`
-        select count(*)::int as waiting from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock'`);
-      return waiting > 0;
-    });
+    await untilSomebodyWaits();
   });
   expect(await rolled).toBe(1);
   expect(await stored('5m')).toEqual(addedUp([row], '5m'));
@@ -249,6 +252,53 @@ it('two at once share the work, and neither brings back older sums', async () =>
   await Promise.all([rollAt(2 * dayMs), rollAt(2 * dayMs)]);
   await rollAt(2 * dayMs);
   await expectAllAddedUp([...rows, late]);
+});
+
+it('what comes late while its period is being summed up again is not forgotten', async () => {
+  await rollAt(dayMs);
+  const [first, second] = [
+    collected(0, 1_000, { cpu_percent: 10 }),
+    collected(0, 2_000, { cpu_percent: 20 }),
+  ];
+  await insertMetrics(db, [first]);
+  const summedUp = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const slow: Rollup = {
+    ...metricRollup,
+    async rollUp(tx, period, range) {
+      const changed = await metricRollup.rollUp(tx, period, range);
+      summedUp.resolve();
+      await goOn.promise;
+      return changed;
+    },
+  };
+  const passing = roll({ db, clock: { now: () => at(dayMs) } }, slow);
+  await summedUp.promise;
+  const storing = insertMetrics(db, [second]);
+  await untilSomebodyWaits();
+  goOn.resolve();
+  expect(await storing).toBe(1);
+  await passing;
+  await rollAt(dayMs);
+  await rollAt(2 * dayMs);
+  await expectAllAddedUp([first, second]);
+});
+
+async function tooLong(tx: SystemTx): Promise<number> {
+  await tx.execute(sql`set local statement_timeout = 1`);
+  return tx.execute(sql`select pg_sleep(60)`);
+}
+
+it('takes fewer servers at a time where a statement would take too long', async () => {
+  const rows = [0, 1, 2].map(server => collected(server, 1_000, { cpu_percent: server }));
+  await insertMetrics(db, rows, true);
+  const few: Rollup = {
+    ...metricRollup,
+    rollUp: (tx, period, range) =>
+      range.serverIds.length > 1 ? tooLong(tx) : metricRollup.rollUp(tx, period, range),
+  };
+  await roll({ db, clock: { now: () => at(2 * dayMs) } }, few);
+  await expectAllAddedUp(rows);
 });
 
 it('of a server that is gone nothing is made, and a late row of it is forgotten', async () => {

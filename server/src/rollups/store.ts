@@ -26,8 +26,9 @@ export const closedUntil = (kind: RollupKind): Sql<unknown> =>
   sql`(select closed_until from rollup_progress where ${isOf(kind, shortest)} for share)`;
 
 /**
- * For the same, as a part of its `with`: notes the periods of what comes late. `rows` names a query that has the columns
- * `organization_id`, `server_id` and `timestamp`.
+ * For the same, as a part of its `with`: notes the periods of what comes late, in one order, as two may note the same.
+ * Where such a period is being summed up again right now, it waits for that, and notes it anew. `rows` names a query that
+ * has the columns `organization_id`, `server_id` and `timestamp`.
  */
 export const noteLate = (kind: RollupKind, rows: Sql<unknown>): Sql<unknown> => sql`
   closed as materialized ${closedUntil(kind)},
@@ -35,7 +36,7 @@ export const noteLate = (kind: RollupKind, rows: Sql<unknown>): Sql<unknown> => 
     insert into rollup_late (kind, period, organization_id, server_id, timestamp)
     select distinct ${sql.lit(kind)}, ${sql.lit(shortest)}, r.organization_id, r.server_id, ${startOf(sql`r.timestamp`)}
     from ${rows} r, closed where r.timestamp < closed.closed_until
-    on conflict do nothing)`;
+    order by 3, 4, 5 on conflict do nothing)`;
 
 /** For a statement that reads: until when the periods of this length have been summed up. */
 export const rolledUntil = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>
