@@ -8,9 +8,9 @@ import { refreshStatistics } from './platform/statistics.ts';
 import { forgetDeadWorkers } from './polling/slots.ts';
 import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { forgetOldQuestions } from './polling/witness-store.ts';
-import { roll } from './rollups/roll.ts';
 import { clearHistory } from './servers/deletion-store.ts';
 import { keepPartitions } from './system/partition-upkeep.ts';
+import { sumUp } from './system/rollup-upkeep.ts';
 
 const hourMs = 3_600_000;
 
@@ -29,7 +29,7 @@ export const workers = (context: Context): readonly LoopTask[] => [
     description:
       'Sums up what was collected, to 5 and 15 minutes, hours and days, and again where some came late.',
     periodMs: 20_000,
-    runOnce: () => roll({ db: context.db.system, clock: context.clock }, metricRollup),
+    runOnce: () => sumUp(context, metricRollup),
   },
   {
     name: 'statistics',

@@ -127,6 +127,12 @@ export function createInstruments() {
       labelNames: ['table'] as const,
       registers,
     }),
+    rolledUntil: new Gauge({
+      name: 'opsfleet_rolled_up_until_seconds',
+      help: 'Until when history has been summed up to periods of this length, as Unix time: late is more than two of them.',
+      labelNames: ['kind', 'period'] as const,
+      registers,
+    }),
     streams: new Gauge({ name: 'opsfleet_live_streams', help: 'Open live streams.', registers }),
   };
 }
