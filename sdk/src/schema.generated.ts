@@ -184,7 +184,7 @@ export interface paths {
         };
         /**
          * List the metrics of a server, newest first
-         * @description Period 1m is what was collected. Longer periods are summed up from it: the mean of what goes up and down, the last value of what only grows (bytes, requests, cost), so that counters stay counters. They begin at multiples of their length in UTC, carry the id of their newest collection, and the newest one may still be filling. Without a range the newest rows are listed.
+         * @description Period 1m is what was collected. Longer periods are summed up from it: the mean of what goes up and down, the last value of what only grows (bytes, requests, cost), so that counters stay counters. They begin at multiples of their length in UTC, carry the id of their newest collection, and the newest one may still be filling. Without a range the newest rows are listed; with period=auto, the last day.
          */
         get: operations["getServersByIdMetrics"];
         put?: never;
@@ -1479,9 +1479,11 @@ export interface operations {
                 start_time?: string;
                 /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
                 end_time?: string;
-                /** @description Default 1m. */
-                period?: "1m" | "5m" | "15m" | "1h" | "1d";
-                /** @description Default 1000. */
+                /** @description Default 1m. auto: the shortest of which the range has at most `points`. */
+                period?: "1m" | "5m" | "15m" | "1h" | "1d" | "auto";
+                /** @description With period=auto alone. Default 500. */
+                points?: number;
+                /** @description Default 1000; with period=auto what `points` says. */
                 limit?: number;
             };
             header?: never;

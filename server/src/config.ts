@@ -175,7 +175,7 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
     variable: 'OPSFLEET_PARTITION_INTERVAL',
     fallback: 'month',
     meaning:
-      'How much time one partition of the history holds: `month`, `week` or `day`. With more than a few thousand servers: `day`.',
+      'How much time one partition of the history holds: `month`, `week` or `day`. With more than a few thousand servers: `day`. The same in every process.',
     parse: (text, refuse) => oneOf(text ?? 'month', partitionIntervals, refuse),
   },
   rateLimitPerMinute: {

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { FailureReason, NotCheckedReason } from '../health/check.ts';
 import { parseInstant } from '../platform/instant.ts';
-import { rollupPeriods } from '../rollups/rollup.ts';
+import { rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 
 /** What a field's numbers mean over time, and with it how a longer period sums them up. */
 export type MetricKind =
@@ -60,6 +60,12 @@ export const metricEntries = Object.entries(metricFields) as readonly (readonly 
 /** The periods there are. `1m` is what was collected, one row per collection; the others are summed up from it. */
 export const periods = ['1m', ...rollupPeriods] as const;
 export type Period = (typeof periods)[number];
+
+/** The shortest period of which so long a range, both ends included, has at most so many; days where none is long enough. */
+export function periodFor(rangeMs: number, points: number): Period {
+  const lengthOf = (period: Period): number => (period === '1m' ? 60_000 : rollupPeriodMs[period]);
+  return periods.find(period => Math.floor(rangeMs / lengthOf(period)) + 1 <= points) ?? '1d';
+}
 
 const columnOf = ({ kind, unit, max, decimals }: MetricSpec) => {
   const range = { minimum: 0, maximum: max, description: `${unit}, ${kind}` };

@@ -98,7 +98,25 @@ it('sums up longer periods', async () => {
   });
 });
 
+it('chooses the period when asked: the shortest of which the range has no more than the wanted points', async () => {
+  const range = 'start_time=2026-11-24T12:00:00Z&end_time=2026-11-24T12:09:00Z';
+  const chosen = async (query: string) => {
+    const { body } = await viewer.get(path(serverId, `?period=auto&${query}`));
+    return [body.period, body.count, body.truncated];
+  };
+  expect(await chosen(range)).toEqual(['1m', 6, false]);
+  expect(await chosen(`${range}&points=10`)).toEqual(['1m', 6, false]);
+  expect(await chosen(`${range}&points=9`)).toEqual(['5m', 2, false]);
+  expect(await chosen(`${range}&points=1`)).toEqual(['15m', 1, false]);
+  expect(await chosen(`${range}&limit=2`)).toEqual(['1m', 2, true]);
+  expect((await chosen('start_time=2026-11-01&end_time=2026-11-30'))[0]).toBe('1d');
+  // Without a range the last day, of which 500 points are five minutes each.
+  expect((await chosen(''))[0]).toBe('5m');
+});
+
 it.each([
+  ['/query/points', '?points=10'],
+  ['/query/points', '?period=auto&points=0'],
   ['/query/period', '?period=2m'],
   ['/query/limit', '?limit=0'],
   ['/query/limit', '?limit=10001'],

@@ -1,12 +1,20 @@
 import { Type } from 'typebox';
+import { invalidField } from '../platform/http/errors.ts';
 import { okJson, type Route, route } from '../platform/http/route.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
-import { MetricRow, type Period, periods } from './metric.ts';
-import { listMetrics } from './store.ts';
+import { MetricRow, type Period, periodFor, periods } from './metric.ts';
+import { listMetrics, type MetricsQuery } from './store.ts';
 
 const maxRows = 10_000;
-const PeriodName = Type.Unsafe<Period>(Type.String({ enum: [...periods], description: 'Default 1m.' }));
+const dayMs = 86_400_000;
+const defaultPoints = 500;
+const PeriodName = Type.Unsafe<Period | 'auto'>(
+  Type.String({
+    enum: [...periods, 'auto'],
+    description: 'Default 1m. auto: the shortest of which the range has at most `points`.',
+  }),
+);
 
 export const metricRoutes: Route[] = [
   route({
@@ -18,14 +26,23 @@ export const metricRoutes: Route[] = [
       'Period 1m is what was collected. Longer periods are summed up from it: the mean of what goes up and down, ' +
       'the last value of what only grows (bytes, requests, cost), so that counters stay counters. ' +
       'They begin at multiples of their length in UTC, carry the id of their newest collection, and the newest ' +
-      'one may still be filling. Without a range the newest rows are listed.',
+      'one may still be filling. Without a range the newest rows are listed; with period=auto, the last day.',
     permission: 'fleet:read',
     params: ServerPath,
     query: Type.Object(
       {
         ...timeRangeQuery,
         period: Type.Optional(PeriodName),
-        limit: Type.Optional(Type.Integer({ minimum: 1, maximum: maxRows, description: 'Default 1000.' })),
+        points: Type.Optional(
+          Type.Integer({ minimum: 1, maximum: maxRows, description: 'With period=auto alone. Default 500.' }),
+        ),
+        limit: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: maxRows,
+            description: 'Default 1000; with period=auto what `points` says.',
+          }),
+        ),
       },
       { additionalProperties: false },
     ),
@@ -41,10 +58,11 @@ export const metricRoutes: Route[] = [
         { title: 'MetricHistory', additionalProperties: false },
       ),
     },
-    async handler(_context, { params, query }, { db }) {
+    async handler({ clock }, { params, query }, { db }) {
       const id = serverIdOf(params);
-      const { period = '1m', limit = 1_000 } = query;
-      const page = await listMetrics(db, id, { ...timeRangeOf(query), period, limit });
+      const chosen = chooseRows(query, clock.now());
+      const { period } = chosen;
+      const page = await listMetrics(db, id, chosen);
       if (page === null) throw serverNotFound();
       return okJson(
         `{"server_id":"${id}","period":"${period}","metrics":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
@@ -52,3 +70,29 @@ export const metricRoutes: Route[] = [
     },
   }),
 ];
+
+type RowsQuery = {
+  start_time?: string;
+  end_time?: string;
+  period?: Period | 'auto';
+  points?: number;
+  limit?: number;
+};
+
+function chooseRows(query: RowsQuery, now: Date): MetricsQuery {
+  const range = timeRangeOf(query);
+  const { period = '1m', points } = query;
+  if (period !== 'auto') {
+    if (points !== undefined) throw invalidField('/query/points', 'goes with period=auto alone');
+    return { ...range, period, limit: query.limit ?? 1_000 };
+  }
+  const end = range.to ?? now;
+  const from = range.from ?? new Date(end.getTime() - dayMs);
+  const wanted = points ?? defaultPoints;
+  return {
+    from,
+    to: range.to,
+    period: periodFor(end.getTime() - from.getTime(), wanted),
+    limit: query.limit ?? wanted,
+  };
+}
