@@ -10,6 +10,7 @@ import {
   rollupPeriodMs,
   rollupPeriods,
 } from '../rollups/rollup.ts';
+import { startOf } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 import { metricEntries } from './metric.ts';
 import { counterGapMs, counters, gauges, rollupTable } from './rollup.ts';
@@ -50,10 +51,7 @@ const columnNames: readonly string[] = [
 ];
 const columns = columnNames.map(name => sql.ref(name));
 
-const seconds = (ms: number): Sql<unknown> => sql`${sql.lit(`${ms / 1000} seconds`)}::interval`;
-
-const bucketOf = (period: RollupPeriod): Sql<unknown> =>
-  sql`date_bin(${seconds(rollupPeriodMs[period])}, timestamp, 'epoch'::timestamptz)`;
+const counterGap = sql`${sql.lit(`${counterGapMs / 1000} seconds`)}::interval`;
 
 /** Of a collection `c`, the counter by its number. */
 const counterOf = (index: Sql<unknown>): Sql<unknown> =>
@@ -99,7 +97,7 @@ function fromCollected(
   // past read each time.
   return sql`(
     with collected as materialized (
-      select server_id, timestamp, ${bucketOf(period)} as bucket, id, created_at, ${fields}
+      select server_id, timestamp, ${startOf(period, sql`timestamp`)} as bucket, id, created_at, ${fields}
       from server_metrics_aggregated
       where ${isCollected} and server_id = any(${serverIds}::uuid[]) and timestamp >= ${from} and timestamp < ${to}),
     summed as (
@@ -107,7 +105,7 @@ function fromCollected(
         ${sql.join(summed)} from collected group by server_id, bucket),
     steps as (
       select server_id, bucket, timestamp, field, value,
-        case when timestamp - lag(timestamp) over told_before <= ${seconds(counterGapMs)}
+        case when timestamp - lag(timestamp) over told_before <= ${counterGap}
              then lag(value) over told_before end as before
       from collected cross join lateral (values ${sql.join(told)}) as told (field, value)
       where value is not null
@@ -120,7 +118,7 @@ function fromCollected(
       left join lateral (
         select ${counterOf(sql`s.field`)} as value from server_metrics_aggregated c
         where s.before is null and c.${isCollected} and c.server_id = s.server_id and c.timestamp < s.timestamp
-          and c.timestamp >= s.timestamp - ${seconds(counterGapMs)}
+          and c.timestamp >= s.timestamp - ${counterGap}
           and ${counterOf(sql`s.field`)} is not null
         order by c.timestamp desc limit 1
       ) earlier on true),
@@ -156,7 +154,7 @@ function fromShorter(
     ]),
   ];
   return sql`(
-    select server_id, ${bucketOf(period)} as bucket, max(newest_id) as newest_id,
+    select server_id, ${startOf(period, sql`timestamp`)} as bucket, max(newest_id) as newest_id,
       max(newest_created_at) as newest_created_at, sum(samples)::int as samples, ${sql.join(summed)}
     from ${sql.ref(rollupTable(shorter))}
     where organization_id = ${organizationId} and server_id = any(${serverIds}::uuid[])
@@ -183,7 +181,7 @@ async function touchedBy(
     cross join generate_series(0, ${counters.length - 1}::int) as counter (index)
     cross join lateral (
       select c.timestamp from server_metrics_aggregated c
-      where ${isOfServer} and ${isTold} and c.timestamp >= p."end" and c.timestamp < p."end" + ${seconds(counterGapMs)}
+      where ${isOfServer} and ${isTold} and c.timestamp >= p."end" and c.timestamp < p."end" + ${counterGap}
       order by c.timestamp limit 1
     ) next
     where exists (

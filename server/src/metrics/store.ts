@@ -2,7 +2,7 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 import { type Column, unnest } from '../platform/unnest.ts';
 import { type RollupPeriod, rollupPeriodMs } from '../rollups/rollup.ts';
-import { closedUntil, noteLate, rolledUntil } from '../rollups/store.ts';
+import { closedUntil, noteLate, rolledUntil, startOf } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 import { type MetricField, type MetricKind, type Metrics, metricEntries, type Period } from './metric.ts';
 import { rollupTable } from './rollup.ts';
@@ -163,7 +163,6 @@ const summedUpRows =
     const isAsked = sql`organization_id = ${db.organizationId} and server_id = ${serverId}
       ${first === null ? sql`` : sql`and timestamp >= ${first}`} ${end === null ? sql`` : sql`and timestamp < ${end}`}`;
     const done = rolledUntil('metrics', period);
-    const bucket = sql`date_bin(${`${lengthMs / 1_000} seconds`}::interval, timestamp, 'epoch'::timestamptz)`;
     return sql`
       select * from (
         select newest_id as id, server_id, timestamp, newest_created_at as created_at, ${storedSummary}
@@ -171,7 +170,7 @@ const summedUpRows =
         union all
         select max(id) as id, server_id, bucket as timestamp, max(created_at) as created_at, ${summary}
         from (
-          select *, ${bucket} as bucket from server_metrics_aggregated
+          select *, ${startOf(period, sql`timestamp`)} as bucket from server_metrics_aggregated
           where ${isAsked} and period = '1m' and timestamp >= ${done}
         ) collected
         group by server_id, bucket

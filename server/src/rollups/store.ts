@@ -14,9 +14,9 @@ const [shortest] = rollupPeriods;
 const isOf = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>
   sql`kind = ${sql.lit(kind)} and period = ${sql.lit(period)}`;
 
-/** Where the shortest period of a column's instants begins. */
-const startOf = (column: Sql<unknown>): Sql<unknown> =>
-  sql`date_bin(${sql.lit(`${rollupPeriodMs[shortest] / 1000} seconds`)}::interval, ${column}, 'epoch'::timestamptz)`;
+/** Where the period of a column's instants begins, as `periodStart` has it. */
+export const startOf = (period: RollupPeriod, column: Sql<unknown>): Sql<unknown> =>
+  sql`date_bin(${sql.lit(`${rollupPeriodMs[period] / 1000} seconds`)}::interval, ${column}, 'epoch'::timestamptz)`;
 
 /**
  * For a statement that stores what was collected: until when periods are closed. It is locked against moving until the
@@ -34,7 +34,7 @@ export const noteLate = (kind: RollupKind, rows: Sql<unknown>): Sql<unknown> => 
   closed as materialized ${closedUntil(kind)},
   noted as (
     insert into rollup_late (kind, period, organization_id, server_id, timestamp)
-    select distinct ${sql.lit(kind)}, ${sql.lit(shortest)}, r.organization_id, r.server_id, ${startOf(sql`r.timestamp`)}
+    select distinct ${sql.lit(kind)}, ${sql.lit(shortest)}, r.organization_id, r.server_id, ${startOf(shortest, sql`r.timestamp`)}
     from ${rows} r, closed where r.timestamp < closed.closed_until
     order by 3, 4, 5 on conflict do nothing)`;
 
