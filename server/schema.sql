@@ -327,6 +327,106 @@ ALTER TABLE server_groups ENABLE ROW LEVEL SECURITY;
 ALTER TABLE server_groups FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON server_groups USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
 
+CREATE TABLE server_health_15m (
+  organization_id uuid NOT NULL,
+  server_id uuid NOT NULL,
+  timestamp timestamp with time zone NOT NULL,
+  healthy_checks integer NOT NULL,
+  degraded_checks integer NOT NULL,
+  critical_checks integer NOT NULL,
+  unreachable_checks integer NOT NULL,
+  error_checks integer NOT NULL,
+  healthy_ms integer NOT NULL,
+  degraded_ms integer NOT NULL,
+  critical_ms integer NOT NULL,
+  unreachable_ms integer NOT NULL,
+  response_count integer NOT NULL,
+  response_ms_sum bigint NOT NULL,
+  response_ms_min integer,
+  response_ms_max integer,
+  response_classes smallint[] NOT NULL,
+  response_class_counts integer[] NOT NULL,
+  CONSTRAINT server_health_15m_pkey PRIMARY KEY (organization_id, server_id, "timestamp")
+) PARTITION BY RANGE ("timestamp");
+ALTER TABLE server_health_15m ENABLE ROW LEVEL SECURITY;
+ALTER TABLE server_health_15m FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON server_health_15m USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
+
+CREATE TABLE server_health_1d (
+  organization_id uuid NOT NULL,
+  server_id uuid NOT NULL,
+  timestamp timestamp with time zone NOT NULL,
+  healthy_checks integer NOT NULL,
+  degraded_checks integer NOT NULL,
+  critical_checks integer NOT NULL,
+  unreachable_checks integer NOT NULL,
+  error_checks integer NOT NULL,
+  healthy_ms integer NOT NULL,
+  degraded_ms integer NOT NULL,
+  critical_ms integer NOT NULL,
+  unreachable_ms integer NOT NULL,
+  response_count integer NOT NULL,
+  response_ms_sum bigint NOT NULL,
+  response_ms_min integer,
+  response_ms_max integer,
+  response_classes smallint[] NOT NULL,
+  response_class_counts integer[] NOT NULL,
+  CONSTRAINT server_health_1d_pkey PRIMARY KEY (organization_id, server_id, "timestamp")
+) PARTITION BY RANGE ("timestamp");
+ALTER TABLE server_health_1d ENABLE ROW LEVEL SECURITY;
+ALTER TABLE server_health_1d FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON server_health_1d USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
+
+CREATE TABLE server_health_1h (
+  organization_id uuid NOT NULL,
+  server_id uuid NOT NULL,
+  timestamp timestamp with time zone NOT NULL,
+  healthy_checks integer NOT NULL,
+  degraded_checks integer NOT NULL,
+  critical_checks integer NOT NULL,
+  unreachable_checks integer NOT NULL,
+  error_checks integer NOT NULL,
+  healthy_ms integer NOT NULL,
+  degraded_ms integer NOT NULL,
+  critical_ms integer NOT NULL,
+  unreachable_ms integer NOT NULL,
+  response_count integer NOT NULL,
+  response_ms_sum bigint NOT NULL,
+  response_ms_min integer,
+  response_ms_max integer,
+  response_classes smallint[] NOT NULL,
+  response_class_counts integer[] NOT NULL,
+  CONSTRAINT server_health_1h_pkey PRIMARY KEY (organization_id, server_id, "timestamp")
+) PARTITION BY RANGE ("timestamp");
+ALTER TABLE server_health_1h ENABLE ROW LEVEL SECURITY;
+ALTER TABLE server_health_1h FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON server_health_1h USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
+
+CREATE TABLE server_health_5m (
+  organization_id uuid NOT NULL,
+  server_id uuid NOT NULL,
+  timestamp timestamp with time zone NOT NULL,
+  healthy_checks integer NOT NULL,
+  degraded_checks integer NOT NULL,
+  critical_checks integer NOT NULL,
+  unreachable_checks integer NOT NULL,
+  error_checks integer NOT NULL,
+  healthy_ms integer NOT NULL,
+  degraded_ms integer NOT NULL,
+  critical_ms integer NOT NULL,
+  unreachable_ms integer NOT NULL,
+  response_count integer NOT NULL,
+  response_ms_sum bigint NOT NULL,
+  response_ms_min integer,
+  response_ms_max integer,
+  response_classes smallint[] NOT NULL,
+  response_class_counts integer[] NOT NULL,
+  CONSTRAINT server_health_5m_pkey PRIMARY KEY (organization_id, server_id, "timestamp")
+) PARTITION BY RANGE ("timestamp");
+ALTER TABLE server_health_5m ENABLE ROW LEVEL SECURITY;
+ALTER TABLE server_health_5m FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON server_health_5m USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
+
 CREATE TABLE server_health_checks (
   organization_id uuid NOT NULL,
   server_id uuid NOT NULL,

@@ -980,7 +980,7 @@ export interface components {
             partition_interval: "month" | "week" | "day";
             tables: {
                 /** @enum {string} */
-                table: "server_health_checks" | "server_metrics_aggregated" | "server_metrics_5m" | "server_metrics_15m" | "server_metrics_1h" | "server_metrics_1d" | "events";
+                table: "server_health_checks" | "server_health_5m" | "server_health_15m" | "server_health_1h" | "server_health_1d" | "server_metrics_aggregated" | "server_metrics_5m" | "server_metrics_15m" | "server_metrics_1h" | "server_metrics_1d" | "events";
                 /** @description Whole intervals after the current one whose rows have their place already. */
                 intervals_ahead: number;
                 /** @description On disk, with indexes. */

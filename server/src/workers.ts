@@ -1,7 +1,8 @@
 import { deleteExpired } from './auth/store.ts';
 import type { Context } from './context.ts';
 import { deleteHealthChecks } from './health/history.ts';
-import { deleteMetricRollups, metricRollup } from './metrics/rollup-store.ts';
+import { deleteHealthRollups } from './health/rollup-store.ts';
+import { deleteMetricRollups } from './metrics/rollup-store.ts';
 import { deleteMetrics } from './metrics/store.ts';
 import type { LoopTask } from './platform/runtime/loop.ts';
 import { refreshStatistics } from './platform/statistics.ts';
@@ -10,7 +11,7 @@ import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { forgetOldQuestions } from './polling/witness-store.ts';
 import { clearHistory } from './servers/deletion-store.ts';
 import { keepPartitions } from './system/partition-upkeep.ts';
-import { sumUp } from './system/rollup-upkeep.ts';
+import { keepRollups } from './system/rollup-upkeep.ts';
 
 const hourMs = 3_600_000;
 
@@ -25,11 +26,11 @@ export const workers = (context: Context): readonly LoopTask[] => [
     runOnce: () => keepPartitions(context),
   },
   {
-    name: 'metric rollups',
+    name: 'rollups',
     description:
-      'Sums up what was collected, to 5 and 15 minutes, hours and days, and again where some came late.',
+      'Sums up checks and metrics, to 5 and 15 minutes, hours and days, and again where some came late.',
     periodMs: 20_000,
-    runOnce: () => sumUp(context, metricRollup),
+    runOnce: () => keepRollups(context),
   },
   {
     name: 'statistics',
@@ -56,7 +57,7 @@ export const workers = (context: Context): readonly LoopTask[] => [
     description: 'Deletes the history of servers that are gone, a small part at a time.',
     periodMs: 5_000,
     async runOnce() {
-      const histories = [deleteHealthChecks, deleteMetrics, deleteMetricRollups];
+      const histories = [deleteHealthChecks, deleteHealthRollups, deleteMetrics, deleteMetricRollups];
       let deleted = 0;
       for (let part = 0; part < 100; part += 1) {
         const rows = await clearHistory(context.db.system, histories);

@@ -149,7 +149,11 @@ describe('a table', () => {
       tables.filter(table => !writers.has(table)),
       {
         fleet_operations: 'operations come with their engine',
-        server_metrics_5m: 'metrics/rollup-store.ts puts its name together',
+        server_health_5m: 'rollups/store.ts, for health/rollup-store.ts',
+        server_health_15m: 'as above',
+        server_health_1h: 'as above',
+        server_health_1d: 'as above',
+        server_metrics_5m: 'rollups/store.ts, for metrics/rollup-store.ts',
         server_metrics_15m: 'as above',
         server_metrics_1h: 'as above',
         server_metrics_1d: 'as above',

@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeSchema } from '../../scripts/schema.ts';
+import { healthRollupTable } from '../src/health/rollup.ts';
 import { newId, type OrganizationId } from '../src/ids.ts';
-import { rollupTable } from '../src/metrics/rollup.ts';
+import { metricRollupTable } from '../src/metrics/rollup.ts';
 import { sql } from '../src/platform/db.ts';
 import { ensurePartitions } from '../src/retention/maintain.ts';
 import { partitionedTables } from '../src/retention/partitions.ts';
@@ -195,7 +196,7 @@ describe('deleting', () => {
   const clearedLater = [
     'server_health_checks',
     'server_metrics_aggregated',
-    ...rollupPeriods.map(rollupTable),
+    ...rollupPeriods.flatMap(period => [healthRollupTable(period), metricRollupTable(period)]),
     'rollup_late',
     'deleted_servers',
   ];

@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { insertSignInLink } from '../src/auth/store.ts';
+import { healthRollupTable } from '../src/health/rollup.ts';
 import { newId, type OrganizationId, type SignInLinkId } from '../src/ids.ts';
 import { metricEntries } from '../src/metrics/metric.ts';
-import { rollupTable } from '../src/metrics/rollup.ts';
+import { metricRollupTable } from '../src/metrics/rollup.ts';
 import { type Database, sql } from '../src/platform/db.ts';
 import { periodStart, rollupPeriods } from '../src/rollups/rollup.ts';
 import { hashCredential, mintCredential } from '../src/tokens/token.ts';
@@ -42,9 +43,12 @@ export async function fillOrganization(test: TestApp, name: string): Promise<Ids
   for (const period of rollupPeriods) {
     const counts = metricEntries.map(([field]) => sql.ref(`${field}_count`));
     await db.execute(sql`
-      insert into ${sql.table(rollupTable(period))} (organization_id, server_id, timestamp, newest_id,
+      insert into ${sql.table(metricRollupTable(period))} (organization_id, server_id, timestamp, newest_id,
         newest_created_at, samples, ${sql.join(counts)})
       values (${organizationId}, ${server}, ${periodStart(at, period)}, 1, ${at}, 1, ${sql.join(counts.map(() => sql`0`))})`);
+    await db.execute(sql`
+      insert into ${sql.table(healthRollupTable(period))} values (
+        ${organizationId}, ${server}, ${periodStart(at, period)}, 1, 0, 0, 0, 0, 30000, 0, 0, 0, 0, 0, null, null, '{}', '{}')`);
   }
   // Of no kind that anybody sums up, or it would be gone soon.
   await db.execute(sql`

@@ -15,6 +15,7 @@ const backoff = [
   { afterMs: 24 * hourMs, intervalMs: 5 * minuteMs },
   { afterMs: hourMs, intervalMs: minuteMs },
 ] as const;
+export const longestBackoffMs = backoff[0].intervalMs;
 export const backoffJitter = 0.1;
 
 /** Whether a failure, counted in already, opens the breaker. */

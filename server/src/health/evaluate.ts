@@ -60,7 +60,7 @@ const upAfterMs = 15_000;
 /** Where an interval is shorter than that, its regular check is meant; due times vary by some milliseconds. */
 const upAfterIntervals = 0.9;
 const recheckAfterMs = [5_000, 10_000] as const;
-const staleAfterIntervals = 3;
+export const staleAfterIntervals = 3;
 /** No server is stale before so many of the intervals it is configured with; for a first, rough look. */
 export const staleAfterIntervalsAtLeast = staleAfterIntervals * (1 - backoffJitter);
 

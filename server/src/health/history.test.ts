@@ -27,7 +27,7 @@ beforeEach(async () => {
   serverId = await addServer(database.db, organizationId);
 });
 
-const minute = (count: number): Date => new Date(Date.parse('2026-11-24T12:00:00Z') + count * 60_000);
+const minute = (count: number): Date => new Date(Date.parse('2031-11-24T12:00:00Z') + count * 60_000);
 
 const check = (at: Date, facts: Partial<HealthCheckRow> = {}): HealthCheckRow => ({
   organizationId,
@@ -68,7 +68,7 @@ test('a check comes back with all it told', async () => {
     {
       id: expect.any(Number),
       server_id: serverId,
-      timestamp: '2026-11-24T12:00:00.000Z',
+      timestamp: '2031-11-24T12:00:00.000Z',
       status: 'critical',
       reason: 'component_failed',
       response_time_ms: 12,
@@ -179,14 +179,14 @@ test('the current health is what is believed, beside what the latest check found
   expect(await read()).toMatchObject({
     health_status: 'healthy',
     reason: 'ok',
-    suspect_since: '2026-11-24T12:02:00.000Z',
-    recovering_since: '2026-11-24T12:03:00.000Z',
-    flapping_since: '2026-11-24T12:04:00.000Z',
-    breaker_opened_at: '2026-11-24T12:05:00.000Z',
+    suspect_since: '2031-11-24T12:02:00.000Z',
+    recovering_since: '2031-11-24T12:03:00.000Z',
+    flapping_since: '2031-11-24T12:04:00.000Z',
+    breaker_opened_at: '2031-11-24T12:05:00.000Z',
     components: { database: {} },
-    last_seen_at: '2026-11-24T12:00:00.000Z',
-    last_health_check_at: '2026-11-24T12:01:00.000Z',
+    last_seen_at: '2031-11-24T12:00:00.000Z',
+    last_health_check_at: '2031-11-24T12:01:00.000Z',
     response_time_ms: 12,
-    latest_check: { timestamp: '2026-11-24T12:01:00.000Z', status: 'unreachable', reason: 'timeout' },
+    latest_check: { timestamp: '2031-11-24T12:01:00.000Z', status: 'unreachable', reason: 'timeout' },
   });
 });

@@ -1,6 +1,7 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 import { unnest } from '../platform/unnest.ts';
+import { type Collected, storeCollected } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 
 /** What a single check can have found. Unlike a server's health it may be `error`, and is never `unknown`. */
@@ -24,35 +25,30 @@ export type HealthCheckRow = {
   errorDetails: object | null;
 };
 
-/**
- * Adds checks to the history, in one statement, and returns how many were new. A check that is there already
- * is left as it is, so a batch may be written again; one of a server that no longer exists is passed over.
- * A check of a month without a partition fails the whole batch (`isMissingPartition`).
- *
- * `isFirstTry` is for checks that have just been made: neither is looked for, at two thirds of the price. One that is
- * there fails the whole batch (23505), and what is added to a server that has just been deleted goes with the rest
- * of its history.
- */
+/** Adds checks to the history, as `storeCollected`; a check of a time without a partition fails all (`isMissingPartition`). */
 export async function insertHealthChecks(
   tx: SystemTx,
   rows: readonly HealthCheckRow[],
   isFirstTry = false,
 ): Promise<number> {
   if (rows.length === 0) return 0;
-  return tx.execute(sql`
-    insert into server_health_checks (${healthCheckColumns})
-    select c.* from ${healthCheckRows(rows)} ${isFirstTry ? sql`` : withCare}`);
+  const collected: Collected = {
+    kind: 'health',
+    table: 'server_health_checks',
+    columns: healthCheckColumns,
+    values: sql`r.*`,
+    key: sql`organization_id, server_id, timestamp`,
+    rows: healthCheckRows(rows),
+    instants: rows.map(({ at }) => at),
+  };
+  return storeCollected(tx, collected, isFirstTry);
 }
-
-const withCare = sql`
-  join managed_servers s on s.organization_id = c.organization_id and s.id = c.server_id
-  on conflict (organization_id, server_id, timestamp) do nothing`;
 
 /** What is stored of a check, in the order of `healthCheckRows`. */
 export const healthCheckColumns = sql`organization_id, server_id, timestamp, status, reason, response_time_ms,
   database_healthy, redis_healthy, services_healthy, error_message, error_details`;
 
-/** Checks as a table `c` with these columns. */
+/** Checks as a table `r` with these columns. */
 export const healthCheckRows = (rows: readonly HealthCheckRow[]): Sql<unknown> =>
   sql`${unnest([
     ['uuid', rows.map(row => row.organizationId)],
@@ -66,7 +62,7 @@ export const healthCheckRows = (rows: readonly HealthCheckRow[]): Sql<unknown> =
     ['boolean', rows.map(row => row.servicesHealthy)],
     ['text', rows.map(row => row.errorMessage)],
     ['jsonb', rows.map(row => (row.errorDetails === null ? null : JSON.stringify(row.errorDetails)))],
-  ])} as c (${healthCheckColumns})`;
+  ])} as r (${healthCheckColumns})`;
 
 /** Deletes up to `limit` checks of a server, the oldest first, and returns how many. */
 export function deleteHealthChecks(

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
+import { killed, killedAfter } from '../../test/fakes/killed-database.ts';
 import { until } from '../../test/fakes/until.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
@@ -10,7 +11,7 @@ import { roll } from '../rollups/roll.ts';
 import { type Rollup, type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 import { progressOf } from '../rollups/store.ts';
 import type { MetricField, Metrics } from './metric.ts';
-import { counterGapMs, counters, gauges, rollupTable } from './rollup.ts';
+import { counterGapMs, counters, gauges, metricRollupTable } from './rollup.ts';
 import { metricRollup } from './rollup-store.ts';
 import { insertMetrics, type MetricsRow } from './store.ts';
 
@@ -35,7 +36,7 @@ beforeEach(reset);
 
 /** As on the first day: nothing collected, nothing summed up. */
 async function reset(): Promise<void> {
-  const tables = ['server_metrics_aggregated', ...rollupPeriods.map(rollupTable), 'rollup_late'];
+  const tables = ['server_metrics_aggregated', ...rollupPeriods.map(metricRollupTable), 'rollup_late'];
   await db.execute(sql`truncate ${sql.join(tables.map(table => sql.ref(table)))}`);
   await db.execute(sql`update rollup_progress set closed_until = ${start}, rolled_until = ${start}`);
 }
@@ -103,7 +104,7 @@ function nothingYet(): Sums {
 async function stored(period: RollupPeriod): Promise<Map<string, Sums>> {
   const rows = await db.many(sql<{ server_id: string; timestamp: Date; sums: Record<string, number | null> }>`
     select server_id, timestamp, to_jsonb(r) - array['organization_id', 'server_id', 'timestamp', 'newest_id', 'newest_created_at'] as sums
-    from ${sql.ref(rollupTable(period))} r`);
+    from ${sql.ref(metricRollupTable(period))} r`);
   return new Map(
     rows.map(({ server_id, timestamp, sums }) => [
       `${server_id} ${timestamp.toISOString()}`,
@@ -182,9 +183,11 @@ it('is what adding up comes to, whatever is missing, falls back, comes late or t
         // As when nobody heard of the commit.
         await insertMetrics(db, batch);
         nowMs += hours * 3_600_000;
-        await rollAt(nowMs, killedAt === undefined ? db : killedAfter(killedAt)).catch((error: unknown) => {
-          if (error !== killed) throw error;
-        });
+        await rollAt(nowMs, killedAt === undefined ? db : killedAfter(db, killedAt)).catch(
+          (error: unknown) => {
+            if (error !== killed) throw error;
+          },
+        );
       }
       await insertMetrics(db, rest);
       await rollAt(4 * dayMs);
@@ -193,33 +196,6 @@ it('is what adding up comes to, whatever is missing, falls back, comes late or t
     { numRuns: 12 },
   );
 }, 90_000);
-
-const killed = new Error('killed');
-
-/** A database that answers so many statements, each a commit or a part of a transaction, and then never again. */
-function killedAfter(count: number): SystemDb {
-  let left = count;
-  const spend = (): void => {
-    left -= 1;
-    if (left < 0) throw killed;
-  };
-  const counted = <Q extends Pick<SystemDb, 'many' | 'maybeOne' | 'one' | 'execute'>>(on: Q): Q => ({
-    ...on,
-    many: query => (spend(), on.many(query)),
-    maybeOne: query => (spend(), on.maybeOne(query)),
-    one: query => (spend(), on.one(query)),
-    execute: query => (spend(), on.execute(query)),
-  });
-  return {
-    ...counted(db),
-    transaction: work =>
-      db.transaction(async tx => {
-        const result = await work(counted(tx));
-        spend();
-        return result;
-      }),
-  };
-}
 
 const untilSomebodyWaits = () =>
   until('somebody to wait for a lock', async () => {

@@ -10,31 +10,18 @@ import {
   rollupPeriodMs,
   rollupPeriods,
 } from '../rollups/rollup.ts';
-import { startOf } from '../rollups/store.ts';
+import { deleteSums, replaceSums, startOf } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 import { metricEntries } from './metric.ts';
-import { counterGapMs, counters, gauges, rollupTable } from './rollup.ts';
+import { counterGapMs, counters, gauges, metricRollupTable } from './rollup.ts';
 
 export const metricRollup: Rollup = { kind: 'metrics', rollUp: rollUpMetrics, touchedBy };
 
-/**
- * Sums up every period of the range from what was collected in it, or from the next shorter periods, and replaces what
- * was stored of it: doing it again changes nothing. Returns how many rows changed. Periods without a collection have no
- * row, and servers that are gone get none.
- */
+/** From what was collected, or from the next shorter periods. Periods without a collection have no row. */
 function rollUpMetrics(tx: SystemTx, period: RollupPeriod, range: RollupRange): Promise<number> {
   const shorter = rollupPeriods[rollupPeriods.indexOf(period) - 1];
-  const table = sql.ref(rollupTable(period));
-  const assignments = columns.map(column => sql`${column} = excluded.${column}`);
-  const old = columns.map(column => sql`t.${column}`);
-  const anew = columns.map(column => sql`excluded.${column}`);
-  return tx.execute(sql`
-    insert into ${table} as t (organization_id, server_id, timestamp, ${sql.join(columns)})
-    select ${range.organizationId}::uuid, r.server_id, r.bucket, ${sql.join(columns.map(column => sql`r.${column}`))}
-    from ${shorter === undefined ? fromCollected(period, range) : fromShorter(period, shorter, range)} r
-    join managed_servers s on s.organization_id = ${range.organizationId} and s.id = r.server_id
-    on conflict (organization_id, server_id, timestamp) do update set ${sql.join(assignments)}
-    where (${sql.join(old)}) is distinct from (${sql.join(anew)})`);
+  const query = shorter === undefined ? fromCollected(period, range) : fromShorter(period, shorter, range);
+  return replaceSums(tx, range, { table: metricRollupTable(period), columns, query });
 }
 
 const suffixed = (field: string, suffix: string): Sql<unknown> => sql.ref(`${field}_${suffix}`);
@@ -95,7 +82,7 @@ function fromCollected(
   );
   // A counter is looked up before the range only where it was told in it: one that is never told would have its whole
   // past read each time.
-  return sql`(
+  return sql`
     with collected as materialized (
       select server_id, timestamp, ${startOf(period, sql`timestamp`)} as bucket, id, created_at, ${fields}
       from server_metrics_aggregated
@@ -129,9 +116,10 @@ function fromCollected(
       union all
       select server_id, bucket, ${sql.join(columnNames.map(name => increases.get(name) ?? sql`null`))}
       from grown group by server_id, bucket)
-    select server_id, bucket, ${sql.join(columns.map((column, index) => sql`max(${sql.ref(`value${index}`)}) as ${column}`))}
+    select server_id, bucket as timestamp,
+      ${sql.join(columns.map((column, index) => sql`max(${sql.ref(`value${index}`)}) as ${column}`))}
     from parts as p (server_id, bucket, ${sql.join(columns.map((_, index) => sql.ref(`value${index}`)))})
-    group by server_id, bucket)`;
+    group by server_id, bucket`;
 }
 
 function fromShorter(
@@ -153,13 +141,13 @@ function fromShorter(
       sql`sum(${suffixed(field, 'increase')}) as ${suffixed(field, 'increase')}`,
     ]),
   ];
-  return sql`(
-    select server_id, ${startOf(period, sql`timestamp`)} as bucket, max(newest_id) as newest_id,
+  return sql`
+    select server_id, ${startOf(period, sql`timestamp`)} as timestamp, max(newest_id) as newest_id,
       max(newest_created_at) as newest_created_at, sum(samples)::int as samples, ${sql.join(summed)}
-    from ${sql.ref(rollupTable(shorter))}
+    from ${sql.ref(metricRollupTable(shorter))}
     where organization_id = ${organizationId} and server_id = any(${serverIds}::uuid[])
       and timestamp >= ${from} and timestamp < ${to}
-    group by 1, 2)`;
+    group by 1, 2`;
 }
 
 /** A counter's growth counts where its next value was told: that is where one that comes before it changes something. */
@@ -194,18 +182,5 @@ async function touchedBy(
 }
 
 /** Deletes up to `limit` sums of a server, of all periods, and returns how many. */
-export async function deleteMetricRollups(
-  tx: SystemTx,
-  { organizationId, serverId }: FormerServer,
-  limit: number,
-): Promise<number> {
-  const isIts = sql`organization_id = ${organizationId} and server_id = ${serverId}`;
-  let deleted = 0;
-  for (const period of rollupPeriods) {
-    const table = sql.ref(rollupTable(period));
-    deleted += await tx.execute(sql`
-      delete from ${table} where ${isIts} and timestamp in (
-        select timestamp from ${table} where ${isIts} limit ${limit - deleted})`);
-  }
-  return deleted;
-}
+export const deleteMetricRollups = (tx: SystemTx, server: FormerServer, limit: number): Promise<number> =>
+  deleteSums(tx, rollupPeriods.map(metricRollupTable), server, limit);

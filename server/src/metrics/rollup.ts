@@ -1,7 +1,7 @@
 import type { RollupPeriod } from '../rollups/rollup.ts';
 import { type MetricField, metricEntries } from './metric.ts';
 
-export const rollupTable = (period: RollupPeriod) => `server_metrics_${period}` as const;
+export const metricRollupTable = (period: RollupPeriod) => `server_metrics_${period}` as const;
 
 export const gauges: readonly MetricField[] = metricEntries
   .filter(([, { kind }]) => kind === 'gauge')

@@ -2,10 +2,10 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 import { type Column, unnest } from '../platform/unnest.ts';
 import { type RollupPeriod, rollupPeriodMs } from '../rollups/rollup.ts';
-import { closedUntil, noteLate, rolledUntil, startOf } from '../rollups/store.ts';
+import { type Collected, rolledUntil, startOf, storeCollected } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
 import { type MetricField, type MetricKind, type Metrics, metricEntries, type Period } from './metric.ts';
-import { rollupTable } from './rollup.ts';
+import { metricRollupTable } from './rollup.ts';
 
 /** One collection, as it goes into the history. */
 export type MetricsRow = {
@@ -20,41 +20,26 @@ export type MetricsRow = {
 
 const fieldColumns = sql.join(metricEntries.map(([field]) => sql.ref(field)));
 
-/**
- * Adds collections to the history and returns how many were new. A row that is there already is left as it is, so a
- * batch may be written again; one of a server that no longer exists is passed over. A row of a time without a partition
- * fails the whole batch (`isMissingPartition`). What comes after its period has been summed up is noted, to be summed up
- * again. `isFirstTry`: as of `insertHealthChecks`; where something is late it is no different from any other.
- */
+/** Adds collections to the history, as `storeCollected`; a row of a time without a partition fails all (`isMissingPartition`). */
 export async function insertMetrics(
   tx: SystemTx,
   rows: readonly MetricsRow[],
   isFirstTry = false,
 ): Promise<number> {
   if (rows.length === 0) return 0;
-  if (isFirstTry && (await insertInTime(tx, rows))) return rows.length;
-  return tx.execute(sql`
-    with r as materialized (select * from ${collected(rows)}),
-    ${noteLate('metrics', sql`r`)}
-    insert into server_metrics_aggregated (${storedColumns})
-    select ${storedValues} from r
-    join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
-    on conflict (organization_id, server_id, period, timestamp) do nothing`);
+  const collected: Collected = {
+    kind: 'metrics',
+    table: 'server_metrics_aggregated',
+    columns: sql`organization_id, server_id, timestamp, period, reported_at, ${fieldColumns}`,
+    values: sql`r.organization_id, r.server_id, r.timestamp, '1m', r.reported_at, ${fieldColumns}`,
+    key: sql`organization_id, server_id, period, timestamp`,
+    rows: asTable(rows),
+    instants: rows.map(({ at }) => at),
+  };
+  return storeCollected(tx, collected, isFirstTry);
 }
 
-/** All of them or, where the oldest is late, none. */
-async function insertInTime(tx: SystemTx, rows: readonly MetricsRow[]): Promise<boolean> {
-  const oldest = new Date(Math.min(...rows.map(({ at }) => at.getTime())));
-  const count = await tx.execute(sql`
-    insert into server_metrics_aggregated (${storedColumns})
-    select ${storedValues} from ${collected(rows)} where ${oldest} >= ${closedUntil('metrics')}`);
-  return count > 0;
-}
-
-const storedColumns = sql`organization_id, server_id, timestamp, period, reported_at, ${fieldColumns}`;
-const storedValues = sql`r.organization_id, r.server_id, r.timestamp, '1m', r.reported_at, ${fieldColumns}`;
-
-const collected = (rows: readonly MetricsRow[]): Sql<unknown> =>
+const asTable = (rows: readonly MetricsRow[]): Sql<unknown> =>
   sql`${unnest([
     ['uuid', rows.map(row => row.organizationId)],
     ['uuid', rows.map(row => row.serverId)],
@@ -166,7 +151,7 @@ const summedUpRows =
     return sql`
       select * from (
         select newest_id as id, server_id, timestamp, newest_created_at as created_at, ${storedSummary}
-        from ${sql.ref(rollupTable(period))} where ${isAsked} and timestamp < ${done}
+        from ${sql.ref(metricRollupTable(period))} where ${isAsked} and timestamp < ${done}
         union all
         select max(id) as id, server_id, bucket as timestamp, max(created_at) as created_at, ${summary}
         from (

@@ -1,6 +1,10 @@
 /** The tables whose rows lie in partitions by their time. */
 export const partitionedTables = [
   'server_health_checks',
+  'server_health_5m',
+  'server_health_15m',
+  'server_health_1h',
+  'server_health_1d',
   'server_metrics_aggregated',
   'server_metrics_5m',
   'server_metrics_15m',
@@ -12,6 +16,10 @@ export type PartitionedTable = (typeof partitionedTables)[number];
 
 /** What is summed up from a table has its place wherever that has its own. */
 export const summedUpFrom: Readonly<Partial<Record<PartitionedTable, PartitionedTable>>> = {
+  server_health_5m: 'server_health_checks',
+  server_health_15m: 'server_health_checks',
+  server_health_1h: 'server_health_checks',
+  server_health_1d: 'server_health_checks',
   server_metrics_5m: 'server_metrics_aggregated',
   server_metrics_15m: 'server_metrics_aggregated',
   server_metrics_1h: 'server_metrics_aggregated',
@@ -23,7 +31,12 @@ export const partitionIntervals = ['month', 'week', 'day'] as const;
 export type PartitionInterval = (typeof partitionIntervals)[number];
 
 /** Of rows that are few and kept for years, a month is little enough. */
-const alwaysByMonth: ReadonlySet<PartitionedTable> = new Set(['server_metrics_1h', 'server_metrics_1d']);
+const alwaysByMonth: ReadonlySet<PartitionedTable> = new Set([
+  'server_health_1h',
+  'server_health_1d',
+  'server_metrics_1h',
+  'server_metrics_1d',
+]);
 
 /** How much time a partition of this table holds where `setting` is set. */
 export const intervalOf = (table: PartitionedTable, setting: PartitionInterval): PartitionInterval =>

@@ -13,7 +13,7 @@ export const rollupPeriodMs: Readonly<Record<RollupPeriod, number>> = {
 };
 
 /** What is summed up: each kind has tables, progress and late rows of its own. */
-export type RollupKind = 'metrics';
+export type RollupKind = 'health' | 'metrics';
 
 /** Where the period of an instant begins: at a multiple of its length since 1970, so that days are those of UTC. */
 export const periodStart = (instant: Date, period: RollupPeriod): Date => {

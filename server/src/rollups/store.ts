@@ -1,10 +1,12 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Queryable, type Sql, type SystemTx, sql } from '../platform/db.ts';
 import { unnest } from '../platform/unnest.ts';
+import type { FormerServer } from '../servers/deletion-store.ts';
 import {
   type PeriodOf,
   type RollupKind,
   type RollupPeriod,
+  type RollupRange,
   rollupPeriodMs,
   rollupPeriods,
 } from './rollup.ts';
@@ -18,25 +20,115 @@ const isOf = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>
 export const startOf = (period: RollupPeriod, column: Sql<unknown>): Sql<unknown> =>
   sql`date_bin(${sql.lit(`${rollupPeriodMs[period] / 1000} seconds`)}::interval, ${column}, 'epoch'::timestamptz)`;
 
+/** What is to be stored of one kind, each row once. */
+export type Collected = {
+  kind: RollupKind;
+  table: string;
+  /** What is stored: columns, and what goes into them of `r`. */
+  columns: Sql<unknown>;
+  values: Sql<unknown>;
+  /** Of the columns, those by which a row is known. */
+  key: Sql<unknown>;
+  /** The rows as a table `r`, with at least organization_id, server_id and timestamp. */
+  rows: Sql<unknown>;
+  /** The timestamps of the rows; at least one. */
+  instants: readonly Date[];
+};
+
 /**
- * For a statement that stores what was collected: until when periods are closed. It is locked against moving until the
- * statement's transaction ends, so that whoever moves it sees all rows afterwards that were taken for being in time.
+ * Stores what was collected, and returns how many rows were new. One that is there is left as it is, and one of a server
+ * that is gone is passed over. What comes after its period was closed is noted, to be summed up again. `isFirstTry`: it
+ * has just been collected, so that neither is looked for, at two thirds of the price, unless something is late; a row
+ * that is there then fails all of them (23505).
  */
-export const closedUntil = (kind: RollupKind): Sql<unknown> =>
+export async function storeCollected(
+  tx: SystemTx,
+  { kind, table, columns, values, key, rows, instants }: Collected,
+  isFirstTry: boolean,
+): Promise<number> {
+  const into = sql`insert into ${sql.id(table)} (${columns}) select ${values} from`;
+  if (isFirstTry) {
+    const oldest = new Date(Math.min(...instants.map(instant => instant.getTime())));
+    const count = await tx.execute(sql`${into} ${rows} where ${oldest} >= ${closedUntil(kind)}`);
+    if (count > 0) return count;
+  }
+  return tx.execute(sql`
+    with r as materialized (select * from ${rows}),
+    closed as materialized ${closedUntil(kind)},
+    noted as (${noteLate(kind)})
+    ${into} r join managed_servers s on s.organization_id = r.organization_id and s.id = r.server_id
+    on conflict (${key}) do nothing`);
+}
+
+/**
+ * Until when periods are closed. It is locked against moving until the transaction ends, so that whoever moves it sees
+ * all rows afterwards that were taken for being in time.
+ */
+const closedUntil = (kind: RollupKind): Sql<unknown> =>
   sql`(select closed_until from rollup_progress where ${isOf(kind, shortest)} for share)`;
 
 /**
- * For the same, as a part of its `with`: notes the periods of what comes late, in one order, as two may note the same.
- * Where such a period is being summed up again right now, it waits for that, and notes it anew. `rows` names a query that
- * has the columns `organization_id`, `server_id` and `timestamp`.
+ * Notes the periods of what in `r` comes late, in one order, as two may note the same. Where such a period is being
+ * summed up again right now, it waits for that, and notes it anew.
  */
-export const noteLate = (kind: RollupKind, rows: Sql<unknown>): Sql<unknown> => sql`
-  closed as materialized ${closedUntil(kind)},
-  noted as (
-    insert into rollup_late (kind, period, organization_id, server_id, timestamp)
-    select distinct ${sql.lit(kind)}, ${sql.lit(shortest)}, r.organization_id, r.server_id, ${startOf(shortest, sql`r.timestamp`)}
-    from ${rows} r, closed where r.timestamp < closed.closed_until
-    order by 3, 4, 5 on conflict do nothing)`;
+const noteLate = (kind: RollupKind): Sql<unknown> => sql`
+  insert into rollup_late (kind, period, organization_id, server_id, timestamp)
+  select distinct ${sql.lit(kind)}, ${sql.lit(shortest)}, r.organization_id, r.server_id, ${startOf(shortest, sql`r.timestamp`)}
+  from r, closed where r.timestamp < closed.closed_until
+  order by 3, 4, 5 on conflict do nothing`;
+
+/** Sums of a range: a query with the columns server_id, timestamp (where the period begins) and these. */
+export type Sums = { table: string; columns: readonly Sql<unknown>[]; query: Sql<unknown> };
+
+/**
+ * Puts these sums in the place of what is stored of the range: doing it again changes nothing. Servers that are gone get
+ * none. Returns how many rows changed.
+ */
+export async function replaceSums(
+  tx: SystemTx,
+  { organizationId, serverIds, from, to }: RollupRange,
+  { table, columns, query }: Sums,
+): Promise<number> {
+  const name = sql.id(table);
+  const assignments = columns.map(column => sql`${column} = excluded.${column}`);
+  const old = columns.map(column => sql`t.${column}`);
+  const anew = columns.map(column => sql`excluded.${column}`);
+  const { changed } = await tx.one(sql<{ changed: number }>`
+    with sums as materialized (
+      select r.server_id, r.timestamp, ${sql.join(columns.map(column => sql`r.${column}`))} from (${query}) r
+      join managed_servers s on s.organization_id = ${organizationId} and s.id = r.server_id),
+    -- NOT IN is a hash, whatever PostgreSQL expects: it may take a range that has just been filled for an empty one.
+    gone as (
+      delete from ${name} where organization_id = ${organizationId} and server_id = any(${serverIds}::uuid[])
+        and timestamp >= ${from} and timestamp < ${to}
+        and (server_id, timestamp) not in (select server_id, timestamp from sums)
+      returning 1),
+    stored as (
+      insert into ${name} as t (organization_id, server_id, timestamp, ${sql.join(columns)})
+      select ${organizationId}::uuid, server_id, timestamp, ${sql.join(columns)} from sums
+      on conflict (organization_id, server_id, timestamp) do update set ${sql.join(assignments)}
+      where (${sql.join(old)}) is distinct from (${sql.join(anew)})
+      returning 1)
+    select ((select count(*) from gone) + (select count(*) from stored))::int as changed`);
+  return changed;
+}
+
+/** Deletes up to `limit` rows of a server in all from tables of sums, and returns how many. */
+export async function deleteSums(
+  tx: SystemTx,
+  tables: readonly string[],
+  { organizationId, serverId }: FormerServer,
+  limit: number,
+): Promise<number> {
+  const isIts = sql`organization_id = ${organizationId} and server_id = ${serverId}`;
+  let deleted = 0;
+  for (const table of tables) {
+    deleted += await tx.execute(sql`
+      delete from ${sql.id(table)} where ${isIts} and timestamp in (
+        select timestamp from ${sql.id(table)} where ${isIts} limit ${limit - deleted})`);
+  }
+  return deleted;
+}
 
 /** For a statement that reads: until when the periods of this length have been summed up. */
 export const rolledUntil = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>

@@ -1,0 +1,29 @@
+import type { SystemDb } from '../../src/platform/db.ts';
+
+/** What a database throws that has been killed by `killedAfter`. */
+export const killed = new Error('killed');
+
+/** A database that answers so many statements, each a commit or a part of a transaction, and then never again. */
+export function killedAfter(db: SystemDb, count: number): SystemDb {
+  let left = count;
+  const spend = (): void => {
+    left -= 1;
+    if (left < 0) throw killed;
+  };
+  const counted = <Q extends Pick<SystemDb, 'many' | 'maybeOne' | 'one' | 'execute'>>(on: Q): Q => ({
+    ...on,
+    many: query => (spend(), on.many(query)),
+    maybeOne: query => (spend(), on.maybeOne(query)),
+    one: query => (spend(), on.one(query)),
+    execute: query => (spend(), on.execute(query)),
+  });
+  return {
+    ...counted(db),
+    transaction: work =>
+      db.transaction(async tx => {
+        const result = await work(counted(tx));
+        spend();
+        return result;
+      }),
+  };
+}
