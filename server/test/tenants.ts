@@ -34,21 +34,23 @@ export async function fillOrganization(test: TestApp, name: string): Promise<Ids
   };
   await insertSignInLink(test.database.db.system, { ...link, hash: hashCredential(mintCredential()) });
   const db = test.database.db.tenant(organizationId);
+  // History of a time to come: what is over would be summed up meanwhile.
+  const later = new Date(at.getTime() + 2 * 86_400_000);
   await db.execute(sql`
     insert into server_health_checks (organization_id, server_id, timestamp, status, reason)
-    values (${organizationId}, ${server}, ${at}, 'healthy', 'ok')`);
+    values (${organizationId}, ${server}, ${later}, 'healthy', 'ok')`);
   await db.execute(sql`
     insert into server_metrics_aggregated (organization_id, server_id, timestamp, period, cpu_percent)
-    values (${organizationId}, ${server}, ${at}, '1m', 50)`);
+    values (${organizationId}, ${server}, ${later}, '1m', 50)`);
   for (const period of rollupPeriods) {
     const counts = metricEntries.map(([field]) => sql.ref(`${field}_count`));
     await db.execute(sql`
       insert into ${sql.table(metricRollupTable(period))} (organization_id, server_id, timestamp, newest_id,
         newest_created_at, samples, ${sql.join(counts)})
-      values (${organizationId}, ${server}, ${periodStart(at, period)}, 1, ${at}, 1, ${sql.join(counts.map(() => sql`0`))})`);
+      values (${organizationId}, ${server}, ${periodStart(later, period)}, 1, ${later}, 1, ${sql.join(counts.map(() => sql`0`))})`);
     await db.execute(sql`
       insert into ${sql.table(healthRollupTable(period))} values (
-        ${organizationId}, ${server}, ${periodStart(at, period)}, 1, 0, 0, 0, 0, 30000, 0, 0, 0, 0, 0, null, null, '{}', '{}')`);
+        ${organizationId}, ${server}, ${periodStart(later, period)}, 1, 0, 0, 0, 0, 30000, 0, 0, 0, 0, 0, null, null, '{}', '{}')`);
   }
   // Of no kind that anybody sums up, or it would be gone soon.
   await db.execute(sql`
