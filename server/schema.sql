@@ -62,6 +62,14 @@ ALTER TABLE api_tokens ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_tokens FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON api_tokens USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
 
+CREATE TABLE archiving (
+  singleton boolean NOT NULL DEFAULT true,
+  is_required boolean NOT NULL,
+  changed_at timestamp with time zone NOT NULL,
+  CONSTRAINT archiving_pkey PRIMARY KEY (singleton),
+  CONSTRAINT archiving_singleton_check CHECK (singleton)
+);
+
 CREATE TABLE conditions (
   name text NOT NULL,
   since timestamp with time zone NOT NULL,
@@ -243,6 +251,27 @@ ALTER TABLE organizations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE organizations FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON organizations USING (id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));
 
+CREATE TABLE partition_archives (
+  id uuid NOT NULL,
+  partition_name text NOT NULL,
+  table_name text NOT NULL,
+  span_from timestamp with time zone NOT NULL,
+  span_to timestamp with time zone NOT NULL,
+  file text NOT NULL,
+  columns text[] NOT NULL,
+  row_count bigint NOT NULL,
+  row_hash numeric NOT NULL,
+  bytes bigint NOT NULL,
+  sha256 text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  dropped_at timestamp with time zone,
+  restored_until timestamp with time zone,
+  CONSTRAINT partition_archives_pkey PRIMARY KEY (id),
+  CONSTRAINT partition_archives_file_key UNIQUE (file),
+  CONSTRAINT partition_archives_sha256_check CHECK (length(sha256) = 64)
+);
+CREATE INDEX partition_archives_by_name ON partition_archives USING btree (partition_name, created_at);
+
 CREATE TABLE poll_slots (
   slot smallint NOT NULL,
   owner uuid,
@@ -252,6 +281,15 @@ CREATE TABLE poll_slots (
   CONSTRAINT poll_slots_pkey PRIMARY KEY (slot),
   CONSTRAINT poll_slots_instance_key UNIQUE (instance),
   CONSTRAINT poll_slots_slot_check CHECK (slot >= 0 AND (slot < 256) = (instance IS NULL))
+);
+
+CREATE TABLE retired_partitions (
+  name text NOT NULL,
+  table_name text NOT NULL,
+  span_from timestamp with time zone NOT NULL,
+  span_to timestamp with time zone NOT NULL,
+  retired_at timestamp with time zone NOT NULL,
+  CONSTRAINT retired_partitions_pkey PRIMARY KEY (name)
 );
 
 CREATE TABLE rollup_late (
@@ -271,6 +309,7 @@ CREATE TABLE rollup_progress (
   period text NOT NULL,
   closed_until timestamp with time zone NOT NULL,
   rolled_until timestamp with time zone NOT NULL,
+  source_from timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone,
   CONSTRAINT rollup_progress_pkey PRIMARY KEY (kind, period),
   CONSTRAINT rollup_progress_check CHECK (rolled_until <= closed_until)
 );

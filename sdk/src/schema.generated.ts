@@ -558,7 +558,7 @@ export interface components {
         /** Condition */
         Condition: {
             /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_partial: a worker cannot reach servers that others reach. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. storing_refused: the database refuses a statement of ours; polling goes on, and results wait. partitions_behind: partitions for the time ahead could not be made for long; rows that find none wait. */
-            condition: "polling_late" | "polling_blind" | "polling_partial" | "polling_absent" | "storing_refused" | "partitions_behind";
+            condition: "polling_late" | "polling_blind" | "polling_partial" | "polling_absent" | "storing_refused" | "partitions_behind" | "retention_behind";
             /** Format: date-time */
             since: string;
             detail: string;
@@ -983,6 +983,8 @@ export interface components {
                 table: "server_health_checks" | "server_health_5m" | "server_health_15m" | "server_health_1h" | "server_health_1d" | "server_metrics_aggregated" | "server_metrics_5m" | "server_metrics_15m" | "server_metrics_1h" | "server_metrics_1d" | "events";
                 /** @description Whole intervals after the current one whose rows have their place already. */
                 intervals_ahead: number;
+                /** @description For so long rows are kept; they go with the last of their partition. */
+                retention_days: number;
                 /** @description On disk, with indexes. */
                 bytes: number;
                 /** @description Oldest first. */

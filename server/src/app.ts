@@ -155,7 +155,10 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
       ...context,
       ...settings,
       references: referenceProbes(options, stops),
-      store: createPollStore(db.system, clock, settings.partitionInterval),
+      store: createPollStore(db.system, clock, {
+        interval: settings.partitionInterval,
+        retention: settings.retention,
+      }),
       openToken: (sealed, origin) => openServerToken(context.keyring, sealed, origin),
       worker: workerOf(options),
       pin: options.pin,

@@ -4,7 +4,9 @@ import { parseCidr } from './platform/egress/address.ts';
 import { parseReference, type Reference } from './platform/egress/reference.ts';
 import { StartupError } from './platform/errors.ts';
 import { defaultDataDir } from './platform/postgres/data-dir.ts';
+import type { ArchiveSetting } from './retention/expire.ts';
 import { type PartitionInterval, partitionIntervals } from './retention/partitions.ts';
+import { defaultRetention, formatRetention, parseRetention, type Retention } from './retention/retention.ts';
 
 /** Every setting, parsed. Times in milliseconds. */
 export type Settings = {
@@ -28,6 +30,8 @@ export type Settings = {
   metricsIntervalMs: number;
   spoolLimitBytes: number;
   partitionInterval: PartitionInterval;
+  retention: Retention;
+  archive: ArchiveSetting;
   rateLimitPerMinute: number;
   logLevel: string;
 };
@@ -177,6 +181,23 @@ export const declarations: { [Key in keyof Settings]: Declaration<Settings[Key]>
     meaning:
       'How much time one partition of the history holds: `month`, `week` or `day`. With more than a few thousand servers: `day`. The same in every process.',
     parse: (text, refuse) => oneOf(text ?? 'month', partitionIntervals, refuse),
+  },
+  retention: {
+    variable: 'OPSFLEET_RETENTION',
+    fallback: `\`${formatRetention(defaultRetention)}\``,
+    meaning:
+      'For how many days history is kept: checks, metrics, the sums of both by the length of their period, and events. What is not named keeps its default. The same in every process.',
+    parse: (text, refuse) => (text === undefined ? defaultRetention : parseRetention(text, refuse)),
+  },
+  archive: {
+    variable: 'OPSFLEET_ARCHIVE_DIR',
+    fallback: 'as it was last set',
+    meaning:
+      'A directory to which history is written before it goes. Set it in one process of an installation; `none` ends archiving.',
+    parse: (text, refuse) => {
+      if (text === undefined || text === 'none') return text ?? 'unchanged';
+      return isAbsolute(text) ? { directory: text } : refuse('must be an absolute path, or none');
+    },
   },
   rateLimitPerMinute: {
     variable: 'OPSFLEET_RATE_LIMIT',

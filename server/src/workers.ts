@@ -11,6 +11,7 @@ import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { forgetOldQuestions } from './polling/witness-store.ts';
 import { clearHistory } from './servers/deletion-store.ts';
 import { keepPartitions } from './system/partition-upkeep.ts';
+import { keepRetention } from './system/retention-upkeep.ts';
 import { keepRollups } from './system/rollup-upkeep.ts';
 
 const hourMs = 3_600_000;
@@ -24,6 +25,12 @@ export const workers = (context: Context): readonly LoopTask[] => [
       'Makes the partitions of the time ahead, ends an interrupted detach, and says where that fails.',
     periodMs: hourMs,
     runOnce: () => keepPartitions(context),
+  },
+  {
+    name: 'retention',
+    description: 'Archives and drops the partitions of history that is older than what is kept.',
+    periodMs: hourMs,
+    runOnce: () => keepRetention(context),
   },
   {
     name: 'rollups',

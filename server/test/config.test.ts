@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { declarations, readSettings } from '../src/config.ts';
+import { defaultRetention } from '../src/retention/retention.ts';
 
 const read = (environment: Record<string, string>, uid = 1000) =>
   readSettings({ XDG_DATA_HOME: '/data', ...environment }, uid);
@@ -46,9 +47,20 @@ describe('reading settings', () => {
       metricsIntervalMs: 60_000,
       spoolLimitBytes: 1024 * 1024 * 1024,
       partitionInterval: 'month',
+      retention: defaultRetention,
+      archive: 'unchanged',
       rateLimitPerMinute: 1_200,
       logLevel: 'warn',
     });
+  });
+
+  it('reads how history is kept', () => {
+    const kept = read({ OPSFLEET_RETENTION: 'events=30', OPSFLEET_ARCHIVE_DIR: '/archive' });
+    expect(kept).toMatchObject({
+      retention: { ...defaultRetention, events: 30 },
+      archive: { directory: '/archive' },
+    });
+    expect(read({ OPSFLEET_ARCHIVE_DIR: 'none' }).archive).toBe('none');
   });
 
   it('takes an empty value for none', () => {
@@ -110,6 +122,8 @@ describe('reading settings', () => {
     ['OPSFLEET_LOCAL_AGENT', 'yes', 'must be one of true, false'],
     ['OPSFLEET_LOG_LEVEL', 'loud', 'must be one of trace, debug, info, warn, error, fatal'],
     ['OPSFLEET_EGRESS_ALLOW', '127.0.0.1', 'must be CIDRs like 10.0.0.0/8, and "127.0.0.1" is none'],
+    ['OPSFLEET_RETENTION', 'checks=0', 'must keep checks for a whole number of days from 3 to 36500'],
+    ['OPSFLEET_ARCHIVE_DIR', 'archive', 'must be an absolute path, or none'],
     ['OPSFLEET_REFERENCES', 'gateway', 'must be a host and a port, like 192.0.2.1:53; "gateway" is refused'],
     ['OPSFLEET_REFERENCES', '192.0.2.1:53,gateway:0', 'must not use port 0; "gateway:0" is refused'],
     ['OPSFLEET_REFERENCES', '192.0.2.1:65536', 'must be a host and a port'],

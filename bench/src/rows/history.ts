@@ -1,5 +1,6 @@
 import { type SystemDb, sql } from '../../../server/src/platform/db.ts';
 import { ensurePartitionsFor } from '../../../server/src/retention/maintain.ts';
+import { defaultRetention } from '../../../server/src/retention/retention.ts';
 import type { Row } from '../context.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { type FleetData, withFleetData } from '../fleet-data.ts';
@@ -69,7 +70,7 @@ async function makePartitions(db: SystemDb, now: Date): Promise<void> {
     await ensurePartitionsFor(db, {
       table: 'server_health_checks',
       instants: [instant],
-      interval: 'month',
+      policy: { interval: 'month', retention: defaultRetention },
       now,
     });
   }

@@ -6,12 +6,13 @@ export const conditionNames = [
   'polling_absent',
   'storing_refused',
   'partitions_behind',
+  'retention_behind',
 ] as const;
 export type ConditionName = (typeof conditionNames)[number];
 
 /** Those that workers see. That there is no worker, the watchdog has to say, and upkeep what it could not do. */
 export const workerConditions: readonly ConditionName[] = conditionNames.filter(
-  name => name !== 'polling_absent' && name !== 'partitions_behind',
+  name => !['polling_absent', 'partitions_behind', 'retention_behind'].includes(name),
 );
 
 /** Since when, and a sentence for the operator. It names no server and no organization. */

@@ -3,6 +3,7 @@ import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
 import { addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { ensurePartitionsFor } from '../retention/maintain.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { insertHealthChecks } from './history.ts';
 
 let test: TestApp;
@@ -17,7 +18,7 @@ beforeAll(async () => {
   await ensurePartitionsFor(test.database.db.system, {
     table: 'server_health_checks',
     instants: [instant],
-    interval: 'month',
+    policy: { interval: 'month', retention: defaultRetention },
     now: instant,
   });
 });

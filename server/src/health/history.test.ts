@@ -5,6 +5,7 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { isFaultOfValues } from '../platform/database-failure.ts';
 import { sql } from '../platform/db.ts';
 import { ensurePartitionsFor, isMissingPartition } from '../retention/maintain.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { deleteServer } from '../servers/store.ts';
 import { currentHealth, type HealthCheckRow, insertHealthChecks, listHealthChecks } from './history.ts';
 
@@ -17,7 +18,7 @@ beforeAll(async () => {
   await ensurePartitionsFor(database.db.system, {
     table: 'server_health_checks',
     instants: [instant],
-    interval: 'month',
+    policy: { interval: 'month', retention: defaultRetention },
     now: instant,
   });
 });

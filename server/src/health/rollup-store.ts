@@ -11,6 +11,7 @@ import {
 } from '../rollups/rollup.ts';
 import { deleteSums, replaceSums, startOf } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
+import { longestIntervalMs } from '../servers/server.ts';
 import { checkStatuses } from './history.ts';
 import { responseClassOf } from './response-times.ts';
 import { healthRollupTable, heldStates, holdIntervals, longestHoldMs } from './rollup.ts';
@@ -18,6 +19,7 @@ import { healthRollupTable, heldStates, holdIntervals, longestHoldMs } from './r
 /** `intervalMs`: how often the servers are checked that say nothing else. */
 export const healthRollup = ({ intervalMs }: { intervalMs: number }): Rollup => ({
   kind: 'health',
+  lookbackMs: 2 * longestHoldMs(longestIntervalMs),
   rollUp: (tx, period, range) => rollUpHealth(tx, period, range, intervalMs),
   touchedBy: (tx, organizationId, changed) => touchedBy(tx, organizationId, changed, intervalMs),
 });

@@ -15,7 +15,12 @@ import type { FormerServer } from '../servers/deletion-store.ts';
 import { metricEntries } from './metric.ts';
 import { counterGapMs, counters, gauges, metricRollupTable } from './rollup.ts';
 
-export const metricRollup: Rollup = { kind: 'metrics', rollUp: rollUpMetrics, touchedBy };
+export const metricRollup: Rollup = {
+  kind: 'metrics',
+  lookbackMs: counterGapMs,
+  rollUp: rollUpMetrics,
+  touchedBy,
+};
 
 /** From what was collected, or from the next shorter periods. Periods without a collection have no row. */
 function rollUpMetrics(tx: SystemTx, period: RollupPeriod, range: RollupRange): Promise<number> {

@@ -6,6 +6,7 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { systemClock } from '../platform/clock.ts';
 import { sql } from '../platform/db.ts';
 import { ensurePartitionsFor } from '../retention/maintain.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { roll } from '../rollups/roll.ts';
 import { metricRollup } from './rollup-store.ts';
 import { insertMetrics } from './store.ts';
@@ -22,7 +23,7 @@ beforeAll(async () => {
   await ensurePartitionsFor(test.database.db.system, {
     table: 'server_metrics_aggregated',
     instants: [instant],
-    interval: 'month',
+    policy: { interval: 'month', retention: defaultRetention },
     now: instant,
   });
 });

@@ -5,6 +5,7 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { isFaultOfValues } from '../platform/database-failure.ts';
 import { sql } from '../platform/db.ts';
 import { ensurePartitionsFor, isMissingPartition } from '../retention/maintain.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { roll } from '../rollups/roll.ts';
 import { deleteServer } from '../servers/store.ts';
 import { type MetricField, type Metrics, metricEntries, type Period, periods } from './metric.ts';
@@ -20,7 +21,7 @@ beforeAll(async () => {
   await ensurePartitionsFor(database.db.system, {
     table: 'server_metrics_aggregated',
     instants: [instant],
-    interval: 'month',
+    policy: { interval: 'month', retention: defaultRetention },
     now: instant,
   });
 });

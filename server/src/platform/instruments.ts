@@ -127,6 +127,12 @@ export function createInstruments() {
       labelNames: ['table'] as const,
       registers,
     }),
+    partitionsOverdue: new Gauge({
+      name: 'opsfleet_partitions_overdue',
+      help: 'Partitions that are older than what is kept and still there: they wait to be summed up or archived.',
+      labelNames: ['table'] as const,
+      registers,
+    }),
     rolledUntil: new Gauge({
       name: 'opsfleet_rolled_up_until_seconds',
       help: 'Until when history has been summed up to periods of this length, as Unix time: late is more than two of them.',

@@ -4,7 +4,7 @@ import { insertMetrics, type MetricsRow } from '../metrics/store.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { SystemDb } from '../platform/db.ts';
 import { ensurePartitionsFor, isMissingPartition } from '../retention/maintain.ts';
-import type { PartitionedTable, PartitionInterval } from '../retention/partitions.ts';
+import type { PartitionedTable, PartitionPolicy } from '../retention/partitions.ts';
 import type { SealedServerToken } from '../secrets/secrets.ts';
 import { loadServerTokens } from '../secrets/store.ts';
 import type { ServerKey } from './roster.ts';
@@ -79,7 +79,7 @@ export type PollStore = {
 };
 
 /** The port over PostgreSQL. */
-export function createPollStore(db: SystemDb, clock: Clock, interval: PartitionInterval): PollStore {
+export function createPollStore(db: SystemDb, clock: Clock, policy: PartitionPolicy): PollStore {
   /** Rows of a time without a partition make it, whatever the upkeep has done. */
   async function partitioned<T>(
     table: PartitionedTable,
@@ -90,7 +90,7 @@ export function createPollStore(db: SystemDb, clock: Clock, interval: PartitionI
       return await write();
     } catch (error) {
       if (!isMissingPartition(error)) throw error;
-      const made = await ensurePartitionsFor(db, { table, instants, now: clock.now(), interval });
+      const made = await ensurePartitionsFor(db, { table, instants, now: clock.now(), policy });
       if (!made.ok) throw error;
       return write();
     }

@@ -9,6 +9,7 @@ import { sqlState } from '../platform/database-failure.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
 import { createInstruments } from '../platform/instruments.ts';
 import { createLog } from '../platform/log.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { slotOf } from '../servers/server.ts';
 import { createPollStore } from './poll-store.ts';
 import { createResults } from './results.ts';
@@ -64,7 +65,7 @@ function begin(meanwhile: () => void = () => undefined) {
   const log = createLog({ level: 'silent' });
   const results = createResults({
     clock: systemClock,
-    store: createPollStore(db, systemClock, 'month'),
+    store: createPollStore(db, systemClock, { interval: 'month', retention: defaultRetention }),
     log,
     instruments,
     spool: null,

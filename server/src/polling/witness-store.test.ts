@@ -4,6 +4,7 @@ import { addOrganization, addServer } from '../../test/fleet.ts';
 import { newId, type OrganizationId, type ServerId, type WorkerId } from '../ids.ts';
 import { systemClock } from '../platform/clock.ts';
 import { sql } from '../platform/db.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { createPollStore, type PollStore } from './poll-store.ts';
 import type { Finding } from './witness.ts';
 import { forgetOldQuestions } from './witness-store.ts';
@@ -21,7 +22,10 @@ let organizationId: OrganizationId;
 let id: ServerId;
 beforeEach(async () => {
   database = await createTestDatabase();
-  store = createPollStore(database.db.system, systemClock, 'month');
+  store = createPollStore(database.db.system, systemClock, {
+    interval: 'month',
+    retention: defaultRetention,
+  });
   organizationId = await addOrganization(database.db);
   id = await addServer(database.db, organizationId);
 });

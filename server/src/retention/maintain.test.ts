@@ -7,6 +7,7 @@ import { metricEntries } from '../metrics/metric.ts';
 import { type Queryable, sql } from '../platform/db.ts';
 import { ensurePartitions, ensurePartitionsFor, isMissingPartition, partitionsOf } from './maintain.ts';
 import { type PartitionedTable, type PartitionInterval, partitionedTables } from './partitions.ts';
+import { defaultRetention } from './retention.ts';
 
 let database: TestDatabase;
 const a = { organizationId: newId<OrganizationId>(0), serverId: newId<ServerId>(0) };
@@ -179,8 +180,13 @@ test('a writer whose row has no partition gets one made and writes again', async
   const at = '2046-05-05T00:00:00Z';
   const failure = await check(database.db.system, at).catch((error: unknown) => error);
   expect(isMissingPartition(failure)).toBe(true);
-  const now = new Date('2047-06-01T00:00:00Z');
-  const rows = { table: 'server_health_checks', instants: [new Date(at)], now, interval: 'month' } as const;
+  const now = new Date('2046-06-20T00:00:00Z');
+  const rows = {
+    table: 'server_health_checks',
+    instants: [new Date(at)],
+    now,
+    policy: { interval: 'month', retention: defaultRetention },
+  } as const;
   expect(await ensurePartitionsFor(database.db.system, rows)).toEqual({
     ok: true,
     changes: {
@@ -202,7 +208,12 @@ test('a time that a remote server made up makes no partition', async () => {
     '9999-12-31T00:00:00Z',
     'nonsense',
   ]) {
-    const rows = { table: 'events', instants: [new Date(instant)], now, interval: 'day' } as const;
+    const rows = {
+      table: 'events',
+      instants: [new Date(instant)],
+      now,
+      policy: { interval: 'day', retention: defaultRetention },
+    } as const;
     expect(await ensurePartitionsFor(database.db.system, rows)).toEqual({
       ok: false,
       reason: 'out_of_range',
@@ -268,7 +279,7 @@ test('what is summed up has its place wherever what it is summed up from has one
     table: 'server_metrics_aggregated',
     instants: [new Date('2066-02-03T00:00:00Z')],
     now: new Date('2066-02-05T00:00:00Z'),
-    interval: 'day',
+    policy: { interval: 'day', retention: defaultRetention },
   });
   const made = await partitionsOf(database.db.system, partitionedTables);
   expect(
@@ -302,7 +313,7 @@ test('rows of several times without a place get all of them in one go', async ()
     table: 'server_health_checks',
     instants: instants.map(instant => new Date(instant)),
     now: new Date('2065-01-06T00:00:00Z'),
-    interval: 'day',
+    policy: { interval: 'day', retention: defaultRetention },
   });
   expect(made).toEqual({
     ok: true,

@@ -8,6 +8,7 @@ import {
   type Partition,
   type PartitionedTable,
   type PartitionInterval,
+  type PartitionPolicy,
   partitionedTables,
   partitionOf,
   partitionsBetween,
@@ -16,6 +17,7 @@ import {
   uncovered,
   wantedPartitions,
 } from './partitions.ts';
+import { isRetired } from './store.ts';
 
 /** What upkeep did, by partition name. All are empty when there was nothing to do. */
 export type PartitionChanges = {
@@ -80,14 +82,14 @@ const unique = (partitions: readonly Partition[]): Partition[] =>
  */
 export async function ensurePartitionsFor(
   db: SystemDb,
-  rows: { table: PartitionedTable; instants: readonly Date[]; now: Date; interval: PartitionInterval },
+  rows: { table: PartitionedTable; instants: readonly Date[]; now: Date; policy: PartitionPolicy },
 ): Promise<{ ok: true; changes: PartitionChanges } | { ok: false; reason: 'out_of_range' }> {
-  const { table, now, interval } = rows;
-  const possible = rows.instants.filter(instant => mayHavePartition(instant, now));
+  const { table, now, policy } = rows;
+  const possible = rows.instants.filter(instant => mayHavePartition(table, instant, now, policy));
   if (possible.length === 0) return { ok: false, reason: 'out_of_range' };
   const changes = noChanges();
   for (const each of partitionedTables.filter(other => other === table || summedUpFrom[other] === table)) {
-    const wanted = possible.map(instant => partitionOf(each, instant, intervalOf(each, interval)));
+    const wanted = possible.map(instant => partitionOf(each, instant, intervalOf(each, policy.interval)));
     await ensure(db, { table: each, wanted: unique(wanted), now, changes });
   }
   return { ok: true, changes };
@@ -129,7 +131,7 @@ async function prepare(db: SystemDb, { table, wanted, now, changes }: Task): Pro
     if (await dropEmpty(db, partition)) changes.replaced.push(partition.name);
   }
   for (const partition of plan.filter(planned => !empty.some(each => isSameSpan(planned, each)))) {
-    const change = await attach(db, partition);
+    const change = await attachPartition(db, partition);
     if (change !== null) changes[change].push(partition.name);
   }
   return attached;
@@ -156,7 +158,7 @@ export async function partitionsOf(db: Queryable, tables: readonly PartitionedTa
 }
 
 /** Runs alone among everything that changes partitions; one transaction per change keeps the locks short. */
-async function alone<T>(db: SystemDb, work: (tx: SystemTx) => Promise<T>): Promise<T> {
+export async function alone<T>(db: SystemDb, work: (tx: SystemTx) => Promise<T>): Promise<T> {
   return db.transaction(async tx => {
     await tx.execute(sql`select pg_advisory_xact_lock(${partitionLockKey})`);
     return work(tx);
@@ -164,7 +166,7 @@ async function alone<T>(db: SystemDb, work: (tx: SystemTx) => Promise<T>): Promi
 }
 
 /** Until it is completed, an interrupted detach refuses every row of its range. */
-async function finalizeDetach(db: SystemDb, { table, name }: Attached): Promise<boolean> {
+export async function finalizeDetach(db: SystemDb, { table, name }: Attached): Promise<boolean> {
   return alone(db, async tx => {
     const current = await partitionsOf(tx, [table]);
     if (!current.some(each => each.name === name && each.detaching)) return false;
@@ -188,13 +190,17 @@ async function dropEmpty(db: SystemDb, { table, name }: Attached): Promise<boole
 /**
  * Not `CREATE TABLE … PARTITION OF`: that locks the parent against readers and writers, and ATTACH lets both go on.
  * Row security comes before: a partition named directly answers by its own policies, not its parent's, and would
- * otherwise show every tenant.
+ * otherwise show every tenant. Nothing is made in the time of a partition that is on its way out.
  */
-async function attach(db: SystemDb, partition: Partition): Promise<'created' | 'reattached' | null> {
+export async function attachPartition(
+  db: SystemDb,
+  partition: Partition,
+): Promise<'created' | 'reattached' | null> {
   const table = sql.id(partition.table);
   const name = sql.id(partition.name);
   return alone(db, async tx => {
     if ((await partitionsOf(tx, [partition.table])).some(each => each.name === partition.name)) return null;
+    if (await isRetired(tx, partition)) return null;
     const { exists } = await tx.one(
       sql<{ exists: boolean }>`select to_regclass(${partition.name}) is not null as exists`,
     );

@@ -9,6 +9,7 @@ import {
   uncovered,
   wantedPartitions,
 } from './partitions.ts';
+import { defaultRetention } from './retention.ts';
 
 const day = (date: string): Date => new Date(`${date}T00:00:00Z`);
 const span = (from: string, to: string): Span => ({ from: day(from), to: day(to) });
@@ -107,20 +108,25 @@ test('intervals ahead are counted up to the first gap, whatever their partitions
 });
 
 test.each([
-  ['2026-11-24T12:00:00Z', '2025-10-24T12:00:00Z', true],
-  ['2026-11-24T12:00:00Z', '2025-10-24T11:59:59Z', false],
-  ['2026-11-24T12:00:00Z', '2026-12-24T12:00:00Z', true],
-  ['2026-11-24T12:00:00Z', '2026-12-24T12:00:01Z', false],
+  ['month', '2026-11-24T12:00:00Z', '2026-10-31T23:59:59Z', true],
+  // Until its last row is 30 days old.
+  ['month', '2026-11-30T23:59:59Z', '2026-10-01T00:00:00Z', true],
+  ['month', '2026-12-01T00:00:00Z', '2026-10-31T23:59:59Z', false],
+  ['day', '2026-11-24T12:00:00Z', '2026-10-25T00:00:00Z', true],
+  ['day', '2026-11-24T12:00:00Z', '2026-10-24T23:59:59Z', false],
+  ['month', '2026-11-24T12:00:00Z', '2026-12-24T12:00:00Z', true],
+  ['month', '2026-11-24T12:00:00Z', '2026-12-24T12:00:01Z', false],
   // A month after 31 January is the last of February, in a leap year the 29th.
-  ['2027-01-31T00:00:00Z', '2027-02-28T00:00:00Z', true],
-  ['2027-01-31T00:00:00Z', '2027-03-01T00:00:00Z', false],
-  ['2028-01-31T00:00:00Z', '2028-02-29T00:00:00Z', true],
-  ['2028-01-31T00:00:00Z', '2028-03-01T00:00:00Z', false],
-  // Thirteen months before 29 February of a leap year.
-  ['2028-02-29T00:00:00Z', '2027-01-29T00:00:00Z', true],
-  ['2028-02-29T00:00:00Z', '2027-01-28T00:00:00Z', false],
-  ['2026-11-24T12:00:00Z', '1970-01-01T00:00:00Z', false],
-  ['2026-11-24T12:00:00Z', 'not a time', false],
-])('at %s a row of %s may have a partition made for it: %s', (now, instant, expected) => {
-  expect(mayHavePartition(new Date(instant), new Date(now))).toBe(expected);
-});
+  ['month', '2027-01-31T00:00:00Z', '2027-02-28T00:00:00Z', true],
+  ['month', '2027-01-31T00:00:00Z', '2027-03-01T00:00:00Z', false],
+  ['month', '2028-01-31T00:00:00Z', '2028-02-29T00:00:00Z', true],
+  ['month', '2028-01-31T00:00:00Z', '2028-03-01T00:00:00Z', false],
+  ['month', '2026-11-24T12:00:00Z', '1970-01-01T00:00:00Z', false],
+  ['month', '2026-11-24T12:00:00Z', 'not a time', false],
+] as const)(
+  'with partitions of a %s, at %s a check of %s may have one made for it: %s',
+  (interval, now, instant, expected) => {
+    const policy = { interval, retention: defaultRetention };
+    expect(mayHavePartition('server_health_checks', new Date(instant), new Date(now), policy)).toBe(expected);
+  },
+);

@@ -1,3 +1,5 @@
+import { keptFrom, type Retention } from './retention.ts';
+
 /** The tables whose rows lie in partitions by their time. */
 export const partitionedTables = [
   'server_health_checks',
@@ -54,8 +56,10 @@ const ahead: Readonly<Record<PartitionInterval, number>> = { month: 3, week: 3, 
 /** With fewer whole intervals prepared than this, the operator is told. */
 export const fewestAhead = 3;
 
-// What a writer may ask for. Late rows are at most as old as the longest raw retention.
-const monthsBack = 13;
+/** How history is laid out and for how long it is kept: the same in every process. */
+export type PartitionPolicy = { interval: PartitionInterval; retention: Retention };
+
+// A clock that is ahead by more is wrong.
 const monthsEarly = 1;
 
 const dayMs = 86_400_000;
@@ -168,11 +172,18 @@ const isCovered = ({ from, to }: Span, existing: readonly Span[]): boolean => {
 };
 
 /**
- * Whether a row of this instant may have a partition made for it: from 13 months before `now` to one month
- * after, both included. The bound is what keeps a timestamp out of a remote answer from making tables.
+ * Whether a row of this instant may have a partition made for it: as long as that would be kept, and up to one month
+ * after `now`. The bounds are what keeps a timestamp out of a remote answer from making tables.
  */
-export function mayHavePartition(instant: Date, now: Date): boolean {
-  return instant >= addMonths(now, -monthsBack) && instant <= addMonths(now, monthsEarly);
+export function mayHavePartition(
+  table: PartitionedTable,
+  instant: Date,
+  now: Date,
+  { interval, retention }: PartitionPolicy,
+): boolean {
+  // A time that is none is neither before nor after.
+  if (!(instant <= addMonths(now, monthsEarly))) return false;
+  return partitionOf(table, instant, intervalOf(table, interval)).to > keptFrom(table, now, retention);
 }
 
 /** Calendar months in UTC; a day the month does not have becomes its last one, as in PostgreSQL. */

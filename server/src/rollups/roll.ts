@@ -119,10 +119,13 @@ async function mendSome(
   const late = await takeLate(tx, { kind, period, after, limit: lateAtOnce });
   if (late === null) return null;
   const { organizationId } = late;
-  const all = [...late.periods];
-  if (period === rollupPeriods[0]) {
-    const { closedUntil } = await progressOf(tx, kind, period);
-    const touched = await rollup.touchedBy(tx, organizationId, late.periods);
+  const { closedUntil, sourceFrom } = await progressOf(tx, kind, period);
+  const isShortest = period === rollupPeriods[0];
+  const wholeFromMs = sourceFrom.getTime() + (isShortest ? rollup.lookbackMs : 0);
+  // What is late by more than is kept can no longer be summed up.
+  const all = late.periods.filter(({ timestamp }) => timestamp.getTime() >= wholeFromMs);
+  if (isShortest) {
+    const touched = await rollup.touchedBy(tx, organizationId, all);
     all.push(...touched.filter(({ timestamp }) => timestamp < closedUntil));
   }
   let changed = 0;

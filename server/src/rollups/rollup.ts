@@ -35,6 +35,8 @@ export type PeriodOf = { serverId: ServerId; timestamp: Date };
 /** How one kind is summed up. */
 export type Rollup = {
   kind: RollupKind;
+  /** How much of what was collected before a period has a part in it. */
+  lookbackMs: number;
   /** Sums up every period of the range, and replaces what was stored of it. Returns how many rows changed. */
   rollUp(tx: SystemTx, period: RollupPeriod, range: RollupRange): Promise<number>;
   /** Other periods of the shortest length that what lies in these has a part in. */

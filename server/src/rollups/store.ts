@@ -134,11 +134,17 @@ export async function deleteSums(
 export const rolledUntil = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>
   sql`(select rolled_until from rollup_progress where ${isOf(kind, period)})`;
 
-export type Progress = { closedUntil: Date; rolledUntil: Date };
+export type Progress = {
+  closedUntil: Date;
+  rolledUntil: Date;
+  /** What the periods are summed up from is there as a whole from here on. */
+  sourceFrom: Date;
+};
 
 export async function progressOf(db: Queryable, kind: RollupKind, period: RollupPeriod): Promise<Progress> {
   return db.one(sql<Progress>`
-    select closed_until as "closedUntil", rolled_until as "rolledUntil" from rollup_progress where ${isOf(kind, period)}`);
+    select closed_until as "closedUntil", rolled_until as "rolledUntil", source_from as "sourceFrom"
+    from rollup_progress where ${isOf(kind, period)}`);
 }
 
 /** Closes the periods before `until`, which does not go back. Waits for those who store something right now. */
@@ -172,6 +178,38 @@ export async function takeTurn(tx: SystemTx, kind: RollupKind): Promise<boolean>
     select set_config('plan_cache_mode', 'force_custom_plan', true) from rollup_turns
     where kind = ${kind} for update skip locked`);
   return turn !== null;
+}
+
+/**
+ * For the transaction in which what these periods are summed up from is given up, of some time: false where some of it is
+ * still to be summed up. From then on, nothing of before its end is summed up again: it would find nothing there, and
+ * take the sums away. Waits for whoever sums up right now.
+ */
+export async function releaseSource(
+  tx: SystemTx,
+  kind: RollupKind,
+  period: RollupPeriod,
+  { from, to }: { from: Date; to: Date },
+): Promise<boolean> {
+  // Longer than any statement that sums up.
+  await tx.execute(sql`set local lock_timeout = '10s'`);
+  await tx.execute(sql`select from rollup_turns where kind = ${kind} for update`);
+  const released = await tx.execute(sql`
+    update rollup_progress set source_from = greatest(source_from, ${to}::timestamptz)
+    where ${isOf(kind, period)} and rolled_until >= ${to} and not exists (
+      select from rollup_late l where l.kind = ${kind} and l.period = ${period} and l.timestamp >= ${from}
+        and l.timestamp < ${to})`);
+  return released > 0;
+}
+
+/** Whether what these periods are summed up from has been given up until then. */
+export async function isSourceReleased(
+  tx: SystemTx,
+  kind: RollupKind,
+  period: RollupPeriod,
+  to: Date,
+): Promise<boolean> {
+  return (await progressOf(tx, kind, period)).sourceFrom >= to;
 }
 
 export type ServerChunk = { organizationId: OrganizationId; serverIds: ServerId[] };

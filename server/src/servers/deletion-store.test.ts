@@ -6,6 +6,7 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { deleteMetrics } from '../metrics/store.ts';
 import { sql } from '../platform/db.ts';
 import { ensurePartitionsFor } from '../retention/maintain.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { clearHistory } from './deletion-store.ts';
 import { deleteServer } from './store.ts';
 
@@ -22,7 +23,7 @@ beforeAll(async () => {
       await ensurePartitionsFor(database.db.system, {
         table,
         instants: [instant],
-        interval: 'month',
+        policy: { interval: 'month', retention: defaultRetention },
         now: at,
       });
 });

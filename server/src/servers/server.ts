@@ -123,9 +123,12 @@ const ApiToken = Type.String({
   description: 'must be printable ASCII without spaces',
 });
 
+/** The longest interval between two checks, or two collections, of a server. */
+export const longestIntervalMs = 86_400_000;
+
 const IntervalSeconds = Type.Integer({
   minimum: 5,
-  maximum: 86_400,
+  maximum: longestIntervalMs / 1000,
   description: 'must be a whole number of seconds from 5 to 86400 (a day)',
 });
 

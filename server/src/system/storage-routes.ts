@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { ok, type Route, route } from '../platform/http/route.ts';
 import { partitionedTables, partitionIntervals } from '../retention/partitions.ts';
+import { retentionDays } from '../retention/retention.ts';
 import { storageOf } from '../retention/storage.ts';
 
 const Instant = Type.String({ format: 'date-time' });
@@ -24,6 +25,9 @@ const Table = Type.Object(
     table: Type.String({ enum: [...partitionedTables] }),
     intervals_ahead: Type.Integer({
       description: 'Whole intervals after the current one whose rows have their place already.',
+    }),
+    retention_days: Type.Integer({
+      description: 'For so long rows are kept; they go with the last of their partition.',
     }),
     bytes: Bytes,
     partitions: Type.Array(Partition, { description: 'Oldest first.' }),
@@ -55,7 +59,11 @@ export const storageRoutes: Route[] = [
       const tables = await storageOf(db.system, { now, interval });
       return ok({
         partition_interval: interval,
-        tables: tables.map(({ intervalsAhead, ...table }) => ({ ...table, intervals_ahead: intervalsAhead })),
+        tables: tables.map(({ intervalsAhead, ...table }) => ({
+          ...table,
+          intervals_ahead: intervalsAhead,
+          retention_days: retentionDays(table.table, settings.retention),
+        })),
         timestamp: now,
       });
     },

@@ -3,13 +3,20 @@ import type { SystemDb } from '../../src/platform/db.ts';
 /** What a database throws that has been killed by `killedAfter`. */
 export const killed = new Error('killed');
 
-/** A database that answers so many statements, each a commit or a part of a transaction, and then never again. */
-export function killedAfter(db: SystemDb, count: number): SystemDb {
+/** What comes before each step of a process that is killed after so many. */
+export function createSteps(count: number): () => void {
   let left = count;
-  const spend = (): void => {
+  return () => {
     left -= 1;
     if (left < 0) throw killed;
   };
+}
+
+/** A database that answers so many statements, each a commit or a part of a transaction, and then never again. */
+export const killedAfter = (db: SystemDb, count: number): SystemDb => steppedThrough(db, createSteps(count));
+
+/** A database with a step before each statement and each commit. */
+export function steppedThrough(db: SystemDb, spend: () => void): SystemDb {
   const counted = <Q extends Pick<SystemDb, 'many' | 'maybeOne' | 'one' | 'execute'>>(on: Q): Q => ({
     ...on,
     many: query => (spend(), on.many(query)),

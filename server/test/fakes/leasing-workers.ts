@@ -6,6 +6,7 @@ import { createLog } from '../../src/platform/log.ts';
 import { createLeases, type Leases } from '../../src/polling/leases.ts';
 import { createPollStore } from '../../src/polling/poll-store.ts';
 import { heartbeatMs, type WorkerStats } from '../../src/polling/slots.ts';
+import { defaultRetention } from '../../src/retention/retention.ts';
 import { createTestDatabase, type TestDatabase } from '../database.ts';
 import { createFakeClock } from './clock.ts';
 import { until } from './until.ts';
@@ -64,7 +65,7 @@ export async function startWorker(changes: { instance?: string; pin?: string } =
   const ended = new AbortController();
   let beats = 0;
   const leases = createLeases({
-    store: createPollStore(database.db.system, clock, 'month'),
+    store: createPollStore(database.db.system, clock, { interval: 'month', retention: defaultRetention }),
     clock: {
       ...clock,
       async sleep(ms, signal) {
