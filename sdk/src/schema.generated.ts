@@ -175,6 +175,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/servers/{id}/uptime": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell how long a server was in each state, and how fast it answered
+         * @description Without a range, the last 24 hours. Where checks are no longer kept, the range is widened to whole periods of what is kept of them; start_time and end_time tell what was answered.
+         */
+        get: operations["getServersByIdUptime"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/health/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell how the servers were together, and which were worst
+         * @description Without a range, the last 24 hours. Where checks are no longer kept, the range is widened to whole periods of what is kept of them; start_time and end_time tell what was answered.
+         */
+        get: operations["getHealthOverview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet/servers/{id}/metrics": {
         parameters: {
             query?: never;
@@ -522,6 +562,17 @@ export interface components {
             /** @description Checks that could not be made, by our own fault. */
             error: number;
         };
+        /**
+         * CheckCounts
+         * @description What checks found; error: we could not check.
+         */
+        CheckCounts: {
+            healthy: number;
+            degraded: number;
+            critical: number;
+            unreachable: number;
+            error: number;
+        };
         /** CheckJob */
         CheckJob: {
             /** Format: uuid */
@@ -670,6 +721,21 @@ export interface components {
             /** @description Whether the range holds more checks than limit. */
             truncated: boolean;
         };
+        /** HealthOverview */
+        HealthOverview: {
+            servers: components["schemas"]["OverviewServers"];
+            /** Format: date-time */
+            start_time: string;
+            /** Format: date-time */
+            end_time: string;
+            uptime: components["schemas"]["Uptime"];
+            states: components["schemas"]["HeldStates"];
+            checks: components["schemas"]["CheckCounts"];
+            /** @description Null where nothing has answered. */
+            response_time_ms: components["schemas"]["ResponseTimes"] | null;
+            /** @description Those that were down for some of the time, the least uptime first. */
+            worst: components["schemas"]["WorstServer"][];
+        };
         /** HealthWorkerStatus */
         HealthWorkerStatus: {
             running: boolean;
@@ -681,6 +747,22 @@ export interface components {
             checks_performed: number;
             checks_successful: number;
             checks_failed: number;
+        };
+        /**
+         * HeldStates
+         * @description For how long each was so. What a check found holds until the next one, for three intervals at most; of the rest nothing is known.
+         */
+        HeldStates: {
+            /** @description Milliseconds. */
+            healthy_ms: number;
+            /** @description Milliseconds. */
+            degraded_ms: number;
+            /** @description Milliseconds. */
+            critical_ms: number;
+            /** @description Milliseconds. */
+            unreachable_ms: number;
+            /** @description Milliseconds. */
+            unknown_ms: number;
         };
         /**
          * LatestMetrics
@@ -751,6 +833,12 @@ export interface components {
             collections_failed: number;
             total_metrics_collected: number;
         };
+        /** OverviewServers */
+        OverviewServers: {
+            total: number;
+            /** @description Of these nothing is known in the whole range. */
+            without_data: number;
+        };
         /** PollingStatus */
         PollingStatus: {
             /** @description Processes that poll. */
@@ -777,6 +865,19 @@ export interface components {
                 pointer: string;
                 detail: string;
             }[];
+        };
+        /**
+         * ResponseTimes
+         * @description Of the checks that were answered; the percentiles are at most 1 % off.
+         */
+        ResponseTimes: {
+            count: number;
+            avg: number;
+            min: number;
+            max: number;
+            p50: number;
+            p95: number;
+            p99: number;
         };
         /** Server */
         Server: {
@@ -944,6 +1045,20 @@ export interface components {
             /** @enum {string} */
             status?: "active" | "inactive" | "maintenance";
         };
+        /** ServerUptime */
+        ServerUptime: {
+            /** Format: uuid */
+            server_id: string;
+            /** Format: date-time */
+            start_time: string;
+            /** Format: date-time */
+            end_time: string;
+            uptime: components["schemas"]["Uptime"];
+            states: components["schemas"]["HeldStates"];
+            checks: components["schemas"]["CheckCounts"];
+            /** @description Null where nothing has answered. */
+            response_time_ms: components["schemas"]["ResponseTimes"] | null;
+        };
         /** Session */
         Session: {
             principal: {
@@ -1017,6 +1132,15 @@ export interface components {
              */
             expires_at?: string;
         };
+        /** Uptime */
+        Uptime: {
+            /** @description up_ms of known_ms, rounded down to four decimals; null where nothing is known. */
+            percent: number | null;
+            /** @description For so long it was healthy or degraded. */
+            up_ms: number;
+            /** @description For so long it was known how it is. */
+            known_ms: number;
+        };
         /** WorkersStatus */
         WorkersStatus: {
             health_worker: components["schemas"]["HealthWorkerStatus"];
@@ -1026,6 +1150,13 @@ export interface components {
             conditions: components["schemas"]["Condition"][];
             /** Format: date-time */
             timestamp: string;
+        };
+        /** WorstServer */
+        WorstServer: {
+            /** Format: uuid */
+            server_id: string;
+            name: string;
+            uptime: components["schemas"]["Uptime"];
         };
     };
     responses: never;
@@ -1461,6 +1592,79 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ServerHealth"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getServersByIdUptime: {
+        parameters: {
+            query?: {
+                /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+                start_time?: string;
+                /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+                end_time?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The server. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServerUptime"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getHealthOverview: {
+        parameters: {
+            query?: {
+                /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+                start_time?: string;
+                /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+                end_time?: string;
+                /** @description How many to name. Default 10. */
+                worst?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HealthOverview"];
                 };
             };
             /** @description What went wrong. */

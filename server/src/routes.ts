@@ -3,6 +3,7 @@ import { authRoutes } from './auth/routes.ts';
 import { groupRoutes } from './groups/routes.ts';
 import { checkRoutes } from './health/check-routes.ts';
 import { healthHistoryRoutes } from './health/history-routes.ts';
+import { uptimeRoutes } from './health/uptime-routes.ts';
 import { liveRoutes } from './live/routes.ts';
 import { metricRoutes } from './metrics/routes.ts';
 import type { Route } from './platform/http/route.ts';
@@ -17,6 +18,7 @@ export const routes: readonly Route[] = [
   ...serverRoutes,
   ...checkRoutes,
   ...healthHistoryRoutes,
+  ...uptimeRoutes,
   ...metricRoutes,
   ...groupRoutes,
 

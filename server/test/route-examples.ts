@@ -28,6 +28,8 @@ export const examples: Record<string, Example> = {
   'GET /api/v1/fleet/health-check/jobs/:id': { id: 'job' },
   'GET /api/v1/fleet/servers/:id/health-history': { id: 'server' },
   'GET /api/v1/fleet/servers/:id/health': { id: 'server' },
+  'GET /api/v1/fleet/servers/:id/uptime': { id: 'server' },
+  'GET /api/v1/fleet/health/overview': {},
   'GET /api/v1/fleet/servers/:id/metrics': { id: 'server' },
   'GET /api/v1/fleet/groups/:id/servers': { id: 'group' },
   'POST /api/v1/fleet/groups/:id/servers': { id: 'group', body: { server_ids: ['$server'] } },

@@ -71,6 +71,17 @@ function preparedName(text: string): string | undefined {
   return name;
 }
 
+const plannedAnew = new WeakSet<object>();
+
+/**
+ * The same statement, but neither named nor kept: it is planned for its values each time. For one of which the text
+ * differs from request to request, and one that reads much or little as its values are.
+ */
+export function planAnew<Row>(query: Sql<Row>): Sql<Row> {
+  plannedAnew.add(query);
+  return query;
+}
+
 const everything = '*';
 
 /** Opens the pool. Connections are made on first use; `connect` failures surface as AppError `unavailable`. */
@@ -120,7 +131,7 @@ async function transaction<T>(
 function queryable(run: Run): Queryable {
   const query = (statement: Sql<unknown>): Promise<pg.QueryResult> => {
     const compiled: CompiledQuery = statement.compile(compiler);
-    const name = preparedName(compiled.sql);
+    const name = plannedAnew.has(statement) ? undefined : preparedName(compiled.sql);
     const values = compiled.parameters.map(value =>
       Array.isArray(value) ? (arrayLiteral(value) ?? value) : value,
     );

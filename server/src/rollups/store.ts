@@ -134,6 +134,13 @@ export async function deleteSums(
 export const rolledUntil = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>
   sql`(select rolled_until from rollup_progress where ${isOf(kind, period)})`;
 
+/** Until when each period has been summed up. */
+export async function rolledUntilOf(db: Queryable, kind: RollupKind): Promise<Record<RollupPeriod, Date>> {
+  const rows = await db.many(sql<{ period: RollupPeriod; until: Date }>`
+    select period, rolled_until as until from rollup_progress where kind = ${kind}`);
+  return Object.fromEntries(rows.map(({ period, until }) => [period, until])) as Record<RollupPeriod, Date>;
+}
+
 export type Progress = {
   closedUntil: Date;
   rolledUntil: Date;

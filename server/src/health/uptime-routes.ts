@@ -1,0 +1,181 @@
+import { Type } from 'typebox';
+import type { Context } from '../context.ts';
+import { invalidField } from '../platform/http/errors.ts';
+import { ok, type Route, route } from '../platform/http/route.ts';
+import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
+import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
+import { answerable, reportOf, uptimeOf } from './uptime.ts';
+import { type HealthRange, readFleetHealth, readServerHealth } from './uptime-store.ts';
+
+const dayMs = 86_400_000;
+const maxWorst = 100;
+const defaultWorst = 10;
+
+const Instant = Type.String({ format: 'date-time' });
+const Count = Type.Integer({ minimum: 0 });
+const Ms = Type.Integer({ minimum: 0, description: 'Milliseconds.' });
+
+const Uptime = Type.Object(
+  {
+    percent: Type.Union([Type.Number(), Type.Null()], {
+      description: 'up_ms of known_ms, rounded down to four decimals; null where nothing is known.',
+    }),
+    up_ms: Type.Integer({ description: 'For so long it was healthy or degraded.' }),
+    known_ms: Type.Integer({ description: 'For so long it was known how it is.' }),
+  },
+  { title: 'Uptime', additionalProperties: false },
+);
+
+const report = {
+  start_time: Instant,
+  end_time: Instant,
+  uptime: Uptime,
+  states: Type.Object(
+    { healthy_ms: Ms, degraded_ms: Ms, critical_ms: Ms, unreachable_ms: Ms, unknown_ms: Ms },
+    {
+      title: 'HeldStates',
+      additionalProperties: false,
+      description:
+        'For how long each was so. What a check found holds until the next one, for three intervals at most; of the ' +
+        'rest nothing is known.',
+    },
+  ),
+  checks: Type.Object(
+    { healthy: Count, degraded: Count, critical: Count, unreachable: Count, error: Count },
+    {
+      title: 'CheckCounts',
+      additionalProperties: false,
+      description: 'What checks found; error: we could not check.',
+    },
+  ),
+  response_time_ms: Type.Union(
+    [
+      Type.Object(
+        {
+          count: Count,
+          avg: Type.Number(),
+          min: Count,
+          max: Count,
+          p50: Count,
+          p95: Count,
+          p99: Count,
+        },
+        {
+          title: 'ResponseTimes',
+          additionalProperties: false,
+          description: 'Of the checks that were answered; the percentiles are at most 1 % off.',
+        },
+      ),
+      Type.Null(),
+    ],
+    { description: 'Null where nothing has answered.' },
+  ),
+};
+
+const rangeNote =
+  'Without a range, the last 24 hours. Where checks are no longer kept, the range is widened to whole periods of what is ' +
+  'kept of them; start_time and end_time tell what was answered.';
+
+export const uptimeRoutes: Route[] = [
+  route({
+    method: 'GET',
+    path: '/api/v1/fleet/servers/:id/uptime',
+    tag: 'Health',
+    summary: 'Tell how long a server was in each state, and how fast it answered',
+    description: rangeNote,
+    permission: 'fleet:read',
+    params: ServerPath,
+    query: Type.Object({ ...timeRangeQuery }, { additionalProperties: false }),
+    replies: {
+      200: Type.Object(
+        { server_id: Type.String({ format: 'uuid' }), ...report },
+        { title: 'ServerUptime', additionalProperties: false },
+      ),
+    },
+    async handler(context, { params, query }, { db }) {
+      const id = serverIdOf(params);
+      const range = rangeOf(context, query);
+      const sums = await readServerHealth(db, id, range);
+      if (sums === null) throw serverNotFound();
+      return ok({
+        server_id: id,
+        ...shown(range),
+        ...reportOf(sums, { lengthMs: lengthOf(range), servers: 1 }),
+      });
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/fleet/health/overview',
+    tag: 'Health',
+    summary: 'Tell how the servers were together, and which were worst',
+    description: rangeNote,
+    permission: 'fleet:read',
+    query: Type.Object(
+      {
+        ...timeRangeQuery,
+        worst: Type.Optional(
+          Type.Integer({
+            minimum: 0,
+            maximum: maxWorst,
+            description: `How many to name. Default ${defaultWorst}.`,
+          }),
+        ),
+      },
+      { additionalProperties: false },
+    ),
+    replies: {
+      200: Type.Object(
+        {
+          servers: Type.Object(
+            {
+              total: Count,
+              without_data: Type.Integer({ description: 'Of these nothing is known in the whole range.' }),
+            },
+            { title: 'OverviewServers', additionalProperties: false },
+          ),
+          ...report,
+          worst: Type.Array(
+            Type.Object(
+              {
+                server_id: Type.String({ format: 'uuid' }),
+                name: Type.String(),
+                uptime: Uptime,
+              },
+              { title: 'WorstServer', additionalProperties: false },
+            ),
+            { description: 'Those that were down for some of the time, the least uptime first.' },
+          ),
+        },
+        { title: 'HealthOverview', additionalProperties: false },
+      ),
+    },
+    async handler(context, { query }, { db }) {
+      const range = rangeOf(context, query);
+      const fleet = await readFleetHealth(db, range, query.worst ?? defaultWorst);
+      return ok({
+        servers: { total: fleet.servers, without_data: fleet.servers - fleet.known },
+        ...shown(range),
+        ...reportOf(fleet.sums, { lengthMs: lengthOf(range), servers: fleet.servers }),
+        worst: fleet.worst.map(({ id, name, ...held }) => ({ server_id: id, name, uptime: uptimeOf(held) })),
+      });
+    },
+  }),
+];
+
+const shown = ({ from, to }: HealthRange) => ({ start_time: from, end_time: to });
+const lengthOf = ({ from, to }: HealthRange): number => to.getTime() - from.getTime();
+
+/** The range that is asked for, as it can be answered. */
+function rangeOf(
+  { clock, settings }: Pick<Context, 'clock' | 'settings'>,
+  query: { start_time?: string; end_time?: string },
+): HealthRange {
+  const now = clock.now();
+  const asked = timeRangeOf(query);
+  const to = asked.to ?? now;
+  const from = asked.from ?? new Date(to.getTime() - dayMs);
+  if (from >= now) throw invalidField('/query/start_time', 'must lie in the past');
+  if (from >= to) throw invalidField('/query/start_time', 'must be before end_time');
+  return { ...answerable({ from, to }, now, settings.retention), intervalMs: settings.healthIntervalMs };
+}
