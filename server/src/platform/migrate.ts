@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
+import { advisoryLocks } from './advisory-locks.ts';
 import { StartupError } from './errors.ts';
 
 /** One forward step of the schema. */
@@ -21,9 +22,6 @@ export async function readMigrations(directory: string): Promise<Migration[]> {
   return migrations;
 }
 
-// Any constant will do, as long as every process that migrates this database uses the same one.
-const lockKey = 7_700_001;
-
 /**
  * Brings the database to the newest schema: plain SQL, forward only, each file in a transaction of its own
  * together with the row that records it. The session lock lets any number of processes start at once; it is
@@ -31,7 +29,7 @@ const lockKey = 7_700_001;
  * program has migrated and a file that changed after it was applied. Returns the names it applied.
  */
 export async function migrate(client: pg.Client, migrations: readonly Migration[]): Promise<string[]> {
-  await client.query('select pg_advisory_lock($1)', [lockKey]);
+  await client.query('select pg_advisory_lock($1)', [advisoryLocks.migration]);
   try {
     await client.query(
       `create table if not exists schema_migrations (
@@ -49,7 +47,7 @@ export async function migrate(client: pg.Client, migrations: readonly Migration[
     return applied;
   } finally {
     // Where the connection is gone the lock is too, and the first error is the one worth reporting.
-    await client.query('select pg_advisory_unlock($1)', [lockKey]).catch(() => undefined);
+    await client.query('select pg_advisory_unlock($1)', [advisoryLocks.migration]).catch(() => undefined);
   }
 }
 

@@ -1,12 +1,10 @@
 import type pg from 'pg';
+import { advisoryLocks } from './advisory-locks.ts';
 import { sqlState } from './database-failure.ts';
 import type { Database } from './db.ts';
 
 /** Owns the tables where the operator gave us a superuser. It cannot log in. */
 const ownerRole = 'opsfleet_owner';
-
-// Any constant will do, as long as every process that starts on this database uses the same one.
-const lockKey = 7_700_003;
 
 /**
  * Row security does not bind a superuser. Where the connection is one, makes a role that is none, gives it
@@ -22,7 +20,7 @@ export async function stepDown(db: Pick<Database, 'dedicated'>): Promise<string 
     );
     if (rows[0]?.unbound !== true) return null;
     // Two at once would change the same catalog rows; the end of the session releases it.
-    await client.query('select pg_advisory_lock($1)', [lockKey]);
+    await client.query('select pg_advisory_lock($1)', [advisoryLocks.stepDown]);
     await createRole(client);
     await client.query(`grant ${ownerRole} to session_user`);
     await client.query(`grant create, temporary, connect on database ${rows[0].database} to ${ownerRole}`);

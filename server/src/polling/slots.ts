@@ -3,6 +3,7 @@ import { reconcileConditions } from '../conditions/store.ts';
 import { installation } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
 import type { WorkerId } from '../ids.ts';
+import { advisoryLocks } from '../platform/advisory-locks.ts';
 import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { slotCount } from '../servers/server.ts';
 
@@ -60,7 +61,7 @@ export async function claimPinnedSlot(db: SystemDb, owner: WorkerId, instance: s
 export async function ensurePinnedSlot(db: SystemDb, instance: string): Promise<number> {
   return db.transaction(async tx => {
     // Two at once would take the same number.
-    await tx.execute(sql`select pg_advisory_xact_lock(${pinningLockKey})`);
+    await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.pinning})`);
     await tx.execute(sql`
       insert into poll_slots (slot, instance) select max(slot) + 1, ${instance} from poll_slots
       on conflict (instance) do nothing`);
@@ -69,9 +70,6 @@ export async function ensurePinnedSlot(db: SystemDb, instance: string): Promise<
     return slot;
   });
 }
-
-// Any constant will do, as long as everything that pins slots of this database uses the same one.
-const pinningLockKey = 7_700_004;
 
 /** Gives slots back, and says so, so that others can take them at once. */
 export async function releaseSlots(

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
+import { advisoryLocks } from '../platform/advisory-locks.ts';
 import type { Clock } from '../platform/clock.ts';
 import { type Database, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { sever } from '../platform/silence.ts';
@@ -39,9 +40,6 @@ export type ExpiryParts = {
 /** What a pass did, by partition name. */
 export type Expiry = { dropped: string[]; archived: string[] };
 
-// Any constant will do, as long as it is the only one of its kind in the database.
-const expiryLockKey = 7_700_003;
-
 /**
  * Lets go of the partitions that are older than what is kept: gives up, archives where that is wanted, detaches and drops
  * one after the other, the oldest first. Killed at any moment, the next pass goes on where it was; until the drop, every
@@ -55,7 +53,7 @@ export async function expirePartitions(parts: ExpiryParts): Promise<Expiry | nul
   parts.signal.addEventListener('abort', giveUp);
   try {
     const { rows } = await client.query<{ locked: boolean }>('select pg_try_advisory_lock($1) as locked', [
-      expiryLockKey,
+      advisoryLocks.expiry,
     ]);
     if (rows[0]?.locked !== true) return null;
     await client.query(`select set_config('opsfleet.organization', '*', false)`);

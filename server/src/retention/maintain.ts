@@ -1,3 +1,4 @@
+import { advisoryLocks } from '../platform/advisory-locks.ts';
 import { sqlState, violatedConstraint } from '../platform/database-failure.ts';
 import { type Queryable, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import {
@@ -29,9 +30,6 @@ export type PartitionChanges = {
   /** Prepared for another length than is set now, and empty. */
   replaced: string[];
 };
-
-// Any constant will do, as long as everything that changes partitions of this database uses the same one.
-export const partitionLockKey = 7_700_002;
 
 /**
  * Makes sure that every table has its partitions for `now` and the time ahead. Safe to run from any number of
@@ -160,7 +158,7 @@ export async function partitionsOf(db: Queryable, tables: readonly PartitionedTa
 /** Runs alone among everything that changes partitions; one transaction per change keeps the locks short. */
 export async function alone<T>(db: SystemDb, work: (tx: SystemTx) => Promise<T>): Promise<T> {
   return db.transaction(async tx => {
-    await tx.execute(sql`select pg_advisory_xact_lock(${partitionLockKey})`);
+    await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.partitions})`);
     return work(tx);
   });
 }

@@ -2,9 +2,9 @@ import { Client as Connection } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
 import { createFakeClock, type FakeClock } from '../../test/fakes/clock.ts';
+import { advisoryLocks } from '../platform/advisory-locks.ts';
 import { sql } from '../platform/db.ts';
 import { createInstruments } from '../platform/instruments.ts';
-import { partitionLockKey } from '../retention/maintain.ts';
 import { partitionedTables } from '../retention/partitions.ts';
 import { keepPartitions } from './partition-upkeep.ts';
 
@@ -35,7 +35,7 @@ async function whileLocked(work: () => Promise<void>): Promise<void> {
   const other = new Connection(test.database.connection);
   await other.connect();
   try {
-    await other.query('select pg_advisory_lock($1)', [partitionLockKey]);
+    await other.query('select pg_advisory_lock($1)', [advisoryLocks.partitions]);
     await work();
   } finally {
     await other.end();
