@@ -34,3 +34,6 @@ export function parseId<T extends Id<string>>(text: string): T | null {
   const lower = text.toLowerCase();
   return uuid.test(lower) ? (lower as T) : null;
 }
+
+/** In place of an organization, where an event is of the installation itself. No organization is shown it. */
+export const installation = '00000000-0000-0000-0000-000000000000' as OrganizationId;

@@ -1,5 +1,5 @@
-import { installation } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
+import { installation } from '../ids.ts';
 import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import type { ConditionName, Conditions } from './condition.ts';
 

@@ -1,7 +1,4 @@
-import type { GroupId, OrganizationId, ServerId, WorkerId } from '../ids.ts';
-
-/** In place of an organization, where an event is of the installation itself. No organization is shown it. */
-export const installation = '00000000-0000-0000-0000-000000000000' as OrganizationId;
+import type { GroupId, installation, OrganizationId, ServerId, WorkerId } from '../ids.ts';
 
 export const healthStatuses = ['healthy', 'degraded', 'critical', 'unreachable', 'unknown'] as const;
 export type HealthStatus = (typeof healthStatuses)[number];

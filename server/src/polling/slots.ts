@@ -1,8 +1,8 @@
 import { type Conditions, mergeConditions, workerConditions } from '../conditions/condition.ts';
 import { reconcileConditions } from '../conditions/store.ts';
-import { installation } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
 import type { WorkerId } from '../ids.ts';
+import { installation } from '../ids.ts';
 import { advisoryLocks } from '../platform/advisory-locks.ts';
 import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { slotCount } from '../servers/server.ts';

@@ -1,6 +1,6 @@
-import { installation } from '../events/event.ts';
 import { appendForAll } from '../events/outbox.ts';
 import type { OrganizationId, ServerId, WorkerId } from '../ids.ts';
+import { installation } from '../ids.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
 import { unnest } from '../platform/unnest.ts';
 import type { ServerKey } from './roster.ts';

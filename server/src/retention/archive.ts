@@ -6,7 +6,7 @@ import { Transform, type TransformCallback, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createZstdCompress, createZstdDecompress } from 'node:zlib';
 import type pg from 'pg';
-import { to as copyTo } from 'pg-copy-streams';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import type { Partition } from './partitions.ts';
 import type { Archive } from './store.ts';
 
@@ -89,6 +89,18 @@ export async function isIntact(
   // What zstd cannot read is not what was written.
   const found = await readBack(path, signal).catch(() => null);
   return found?.file === sha256 && found.rows === rows;
+}
+
+/** Copies the rows of an archive into a table that has its columns. It must not have row security yet. */
+export async function copyIn(
+  client: pg.Client,
+  table: string,
+  { directory, archive, signal }: { directory: string; archive: Archive; signal: AbortSignal },
+): Promise<void> {
+  const into = client.query(
+    copyFrom(`copy ${quoted(table)} (${list(archive.columns)}) from stdin (format csv, header match)`),
+  );
+  await pipeline(createReadStream(join(directory, archive.file)), createZstdDecompress(), into, { signal });
 }
 
 /** What a table holds, in these columns. */
@@ -205,5 +217,5 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 const list = (names: readonly string[]): string => names.map(quoted).join(', ');

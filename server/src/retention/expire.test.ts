@@ -10,7 +10,8 @@ import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Database, sql } from '../platform/db.ts';
 import { isIntact } from './archive.ts';
 import { type ArchiveSetting, type ExpiryParts, expirePartitions, overduePartitions } from './expire.ts';
-import { ensurePartitionsFor, isMissingPartition, partitionsOf } from './maintain.ts';
+import { ensurePartitions, ensurePartitionsFor, isMissingPartition, partitionsOf } from './maintain.ts';
+import { restoreArchive } from './restore.ts';
 import { defaultRetention } from './retention.ts';
 import { isArchivingRequired, listArchives, retiredPartitions } from './store.ts';
 
@@ -48,10 +49,13 @@ afterEach(() => rm(directory, { recursive: true }));
 /** Texts that CSV has to be careful with. */
 const texts = ['plain', 'with "quotes", and\nlines\r\n', '', null, '\\N', '\\.', 'ümläut\t'];
 
-const insert = (timestamp: string, message: string | null): Promise<number> =>
+const restore = (name: string, days = 7, on: Database = db) =>
+  restoreArchive({ db: on, clock: { now: () => now }, directory, signal: running.signal }, name, days);
+
+const insert = (timestamp: string, message: string | null, of = serverId): Promise<number> =>
   db.system.execute(sql`
     insert into server_health_checks (organization_id, server_id, timestamp, status, reason, error_message, error_details)
-    values (${organizationId}, ${serverId}, ${timestamp}, 'healthy', 'ok', ${message}, '{"a": "b\\"c\\n"}')`);
+    values (${organizationId}, ${of}, ${timestamp}, 'healthy', 'ok', ${message}, '{"a": "b\\"c\\n"}')`);
 
 async function fillSeptember(): Promise<void> {
   for (const [day, text] of texts.entries()) await insert(`2031-09-${day + 10}T10:00:00.123Z`, text);
@@ -214,6 +218,77 @@ test('what a killed process left half written is removed', async () => {
   expect(left.filter(name => name.endsWith('.partial'))).toEqual([]);
   expect(left).toContain('notes.txt');
 });
+
+test('an archive is brought back to be read, for some days, without what has been deleted since', async () => {
+  await fillSeptember();
+  const gone = await addServer(db, organizationId);
+  await insert('2031-09-05T00:00:00Z', 'deleted', gone);
+  const rowsOfOne = () =>
+    db
+      .tenant(organizationId)
+      .many(sql`select * from server_health_checks where server_id = ${serverId} order by timestamp`);
+  const before = await rowsOfOne();
+  await expire({ directory });
+  await db.system.execute(sql`delete from managed_servers where id = ${gone}`);
+
+  const restored = await restore(september, 3);
+  expect(restored).toMatchObject({
+    rows: texts.length,
+    ofDeleted: 1,
+    until: new Date('2031-11-03T00:00:00Z'),
+  });
+  expect(await rowsOfOne()).toEqual(before);
+  expect((await expire('unchanged'))?.dropped).not.toContain(september);
+  // No place for sums is made of it once more.
+  await db.system.execute(sql`drop table server_health_1d_2031_09`);
+  await ensurePartitions(db.system, { now, interval: 'month' });
+  expect(await tableExists('server_health_1d_2031_09')).toBe(false);
+  await expect(restore(september)).rejects.toThrow(
+    `${september} holds the time of ${september}, and is there.`,
+  );
+
+  const later = { now: () => new Date('2031-11-03T00:00:00Z') };
+  expect((await expire({ directory }, { clock: later }))?.dropped).toContain(september);
+  expect(await rowsOfOne()).toEqual([]);
+});
+
+test('what cannot be brought back whole is not brought back', async () => {
+  await fillSeptember();
+  await expect(restore(september)).rejects.toThrow(`There is no archive of ${september}.`);
+  await expire({ directory });
+  const [archive] = await listArchives(db.system, september);
+  const path = join(directory, archive!.file);
+  const whole = await readFile(path);
+  for (const at of [4, whole.length >> 1, whole.length - 1]) {
+    const flipped = Buffer.from(whole);
+    flipped[at]! ^= 1;
+    await writeFile(path, flipped);
+    await expect(restore(september)).rejects.toThrow('as it was written; nothing was brought back');
+  }
+  await writeFile(path, whole.subarray(0, -1));
+  await expect(restore(september)).rejects.toThrow('as it was written; nothing was brought back');
+  await rm(path);
+  await expect(restore(september)).rejects.toThrow(`${archive!.file} is not in ${directory}`);
+  expect(await tableExists(september)).toBe(false);
+});
+
+test('bringing back is killed before any of its statements, and done by the next call', async () => {
+  await fillSeptember();
+  await expire({ directory });
+  for (let steps = 0, isDone = false; !isDone; steps += 1) {
+    const failure = await restore(september, 3, killedAfterSteps(steps)).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    isDone = failure === null;
+    if (!isDone && failure !== killed) throw failure;
+    // Upkeep that comes between takes nothing away that is not in the archive.
+    if (!isDone) await expire({ directory });
+  }
+  expect(await septemberRows()).toBe(texts.length);
+  await expire({ directory }, { clock: { now: () => new Date('2031-12-01T00:00:00Z') } });
+  await expectAllRowsSomewhere();
+}, 60_000);
 
 test('killed before any of its statements, it loses no row, and the next pass completes it', async () => {
   let steps = 0;

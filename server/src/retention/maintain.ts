@@ -18,7 +18,7 @@ import {
   uncovered,
   wantedPartitions,
 } from './partitions.ts';
-import { isRetired } from './store.ts';
+import { isRetired, restoredPartitions } from './store.ts';
 
 /** What upkeep did, by partition name. All are empty when there was nothing to do. */
 export type PartitionChanges = {
@@ -49,21 +49,24 @@ export async function ensurePartitions(
   for (const table of tables) {
     const ownInterval = intervalOf(table, interval);
     const ahead = wantedPartitions(table, now, ownInterval);
-    const past = await beside(db, table, ownInterval);
+    const past = await beside(db, table, ownInterval, now);
     await ensure(db, { table, wanted: unique([...past, ...ahead]), now, changes });
   }
   return changes;
 }
 
-/** The places that a table needs because what it is summed up from has them. */
+/** The places that a table needs because what it is summed up from has them, unless only to be read. */
 async function beside(
   db: Queryable,
   table: PartitionedTable,
   interval: PartitionInterval,
+  now: Date,
 ): Promise<Partition[]> {
   const source = summedUpFrom[table];
-  const spans = source === undefined ? [] : await partitionsOf(db, [source]);
-  return spans.flatMap(span => partitionsBetween(table, span, interval));
+  if (source === undefined) return [];
+  const restored = await restoredPartitions(db, now);
+  const sources = (await partitionsOf(db, [source])).filter(({ name }) => !restored.has(name));
+  return sources.flatMap(span => partitionsBetween(table, span, interval));
 }
 
 /** Each once, the oldest first. */

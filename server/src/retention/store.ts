@@ -88,6 +88,11 @@ export async function markDropped(tx: SystemTx, name: string, at: Date): Promise
     where partition_name = ${name} and (dropped_at is null or restored_until is not null)`);
 }
 
+/** The partition of this archive is brought back, until then. */
+export async function markRestored(db: Queryable, id: string, until: Date): Promise<void> {
+  await db.execute(sql`update partition_archives set restored_until = ${until} where id = ${id}`);
+}
+
 /** Partitions that were brought back and stay until after `now`. */
 export async function restoredPartitions(db: Queryable, now: Date): Promise<Set<string>> {
   const rows = await db.many(sql<{ name: string }>`

@@ -1,8 +1,9 @@
 import { type Conditions, conditionNames, mergeConditions } from '../../src/conditions/condition.ts';
-import { type EventFacts, installation, type StoredEvent } from '../../src/events/event.ts';
+import type { EventFacts, StoredEvent } from '../../src/events/event.ts';
 import type { HealthState } from '../../src/health/evaluate.ts';
 import type { HealthCheckRow } from '../../src/health/history.ts';
 import type { OrganizationId, ServerId, WorkerId } from '../../src/ids.ts';
+import { installation } from '../../src/ids.ts';
 import type { MetricsRow } from '../../src/metrics/store.ts';
 import type { ServerKey } from '../../src/polling/roster.ts';
 import { type Lease, leaseMs, type WorkerReport, type WorkerRow } from '../../src/polling/slots.ts';

@@ -1,6 +1,6 @@
-import { installation } from '../../src/events/event.ts';
 import { uncheckedState } from '../../src/health/evaluate.ts';
 import type { ServerId, WorkerId } from '../../src/ids.ts';
+import { installation } from '../../src/ids.ts';
 import { createInstruments } from '../../src/platform/instruments.ts';
 import { Secret } from '../../src/platform/keyring.ts';
 import { createLog } from '../../src/platform/log.ts';
