@@ -4,6 +4,9 @@ import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { systemClock } from '../../server/src/platform/clock.ts';
+import { createLog } from '../../server/src/platform/log.ts';
+import { startEmbeddedPostgres } from '../../server/src/platform/postgres/embedded.ts';
 
 /** A busy machine may take long to start a control plane and a fleet. */
 const PATIENCE_MS = 120_000;
@@ -12,8 +15,11 @@ const MAIN = join(import.meta.dirname, 'main.ts');
 
 /** Where the command puts what it makes: its own, so that what is left there is its own too. */
 let temporary: string;
+/** What it is started with besides. */
+let environment: Record<string, string>;
 
 beforeEach(async () => {
+  environment = { DATABASE_URL: '' };
   temporary = await mkdtemp(join(tmpdir(), 'opsfleet-cli-test-'));
   // As root, PostgreSQL runs as another user, who has to pass through.
   await chmod(temporary, 0o711);
@@ -22,7 +28,7 @@ afterEach(() => rm(temporary, { recursive: true, force: true }));
 
 function start(...argv: string[]): ChildProcess {
   return spawn(process.execPath, [MAIN, ...argv], {
-    env: { ...process.env, TMPDIR: temporary },
+    env: { ...process.env, ...environment, TMPDIR: temporary },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 }
@@ -49,14 +55,75 @@ async function processesOf(directory: string): Promise<string[]> {
 
 it('tells what commands there are, and refuses others', { timeout: PATIENCE_MS }, async () => {
   expect(await run('--help')).toMatchObject({ code: 0, printed: expect.stringContaining('bench') });
-  expect(await run('backup')).toMatchObject({
+  expect(await run('nothing')).toMatchObject({
     code: 2,
-    said: expect.stringContaining('no command "backup"'),
+    said: expect.stringContaining('no command "nothing"'),
   });
   expect(await run()).toMatchObject({ code: 2, said: expect.stringContaining('a command is missing') });
   expect(await run('bench', '--servers', 'x')).toMatchObject({
     code: 2,
     said: 'opsfleet bench: --servers must be a whole number from 1 to 1000000, not "x"\n',
+  });
+});
+
+it('tells what is wrong with the flags of backup and restore', { timeout: PATIENCE_MS }, async () => {
+  for (const [name, flag] of [
+    ['backup', '--to'],
+    ['restore', '--from'],
+  ] as const) {
+    expect(await run(name, '--help')).toMatchObject({ code: 0, printed: expect.stringContaining(flag) });
+    const refused = (words: string) => ({
+      code: 2,
+      printed: '',
+      said: expect.stringContaining(`opsfleet ${name}: ${words}`),
+    });
+    expect(await run(name)).toMatchObject(refused(`${flag} is missing`));
+    expect(await run(name, flag, '')).toMatchObject(refused(`${flag} must not be empty`));
+    expect(await run(name, flag, 'x', '--force')).toMatchObject(refused("Unknown option '--force'"));
+  }
+});
+
+it('leaves a database that is not the embedded one to its own tools', { timeout: PATIENCE_MS }, async () => {
+  environment['DATABASE_URL'] = 'postgres://opsfleet@db.example.com/opsfleet';
+  for (const [name, flag] of [
+    ['backup', '--to'],
+    ['restore', '--from'],
+  ] as const) {
+    expect(await run(name, flag, temporary)).toMatchObject({
+      code: 1,
+      printed: '',
+      said: expect.stringContaining('docs/operations.md'),
+    });
+  }
+  expect(await readdir(temporary)).toEqual([]);
+});
+
+it('backs up into a file that it restores, and prints one line of each', {
+  timeout: PATIENCE_MS,
+}, async () => {
+  const [dataDir, copy, to] = ['data', 'copy', 'backup'].map(name => join(temporary, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const log = createLog({ level: 'silent' });
+  await (await startEmbeddedPostgres({ dataDir, log, clock: systemClock })).stop();
+  const backedUp = await run('backup', '--data-dir', dataDir, '--to', to, '--verify');
+  expect(backedUp).toMatchObject({
+    code: 0,
+    printed: expect.stringMatching(
+      /^\S+backup: [\d.]+ MiB from [\d.]+ MiB in \d+ files, as of .*, read back.*\n$/,
+    ),
+    said: expect.stringContaining('opsfleet backup: Reading it back\n'),
+  });
+  environment['OPSFLEET_DATA_DIR'] = copy;
+  expect(await run('restore', '--from', to)).toMatchObject({
+    code: 0,
+    printed: expect.stringMatching(/^\S+copy: restored as of .*\n$/),
+  });
+  expect(await run('restore', '--from', to)).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('holds a database already'),
   });
 });
 

@@ -1,10 +1,14 @@
 #!/usr/bin/env node
 import { benchCommand } from '../../bench/src/capacity/command.ts';
+import { backupCommand } from './backup.ts';
+import { restoreCommand } from './restore.ts';
 
 /** A subcommand takes what follows its name and returns the exit code. */
 type Command = { summary: string; run(argv: readonly string[]): Promise<number> };
 
 const COMMANDS: Readonly<Record<string, Command>> = {
+  backup: { summary: 'one file with all of the embedded database, also while it runs', run: backupCommand },
+  restore: { summary: 'puts such a file into a data directory', run: restoreCommand },
   bench: {
     summary: 'what polling a fleet costs this machine, and how many servers it could carry',
     run: benchCommand,
@@ -14,7 +18,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 const USAGE = `Usage: npm run opsfleet -- COMMAND [flags]
 
 ${Object.entries(COMMANDS)
-  .map(([name, { summary }]) => `  ${name}  ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(7)}  ${summary}`)
   .join('\n')}
 
 COMMAND --help tells its flags.`;

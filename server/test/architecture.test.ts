@@ -62,6 +62,7 @@ describe('direction', () => {
     'polling',
     'live',
     'system',
+    'backup',
   ];
   /** They see everything before them; nobody but those behind them imports them. */
   const top = ['config', 'routes', 'workers', 'app', 'bootstrap', 'local-agent', 'main'];
@@ -97,7 +98,7 @@ describe('direction', () => {
       server: { protocol: 'value' },
       web: { sdk: 'value' },
       bench: { server: 'value', agent: 'value', protocol: 'value' },
-      cli: { bench: 'value' },
+      cli: { bench: 'value', server: 'value' },
       scripts: { server: 'value' },
     };
     const programOf = (to: string): string | null =>

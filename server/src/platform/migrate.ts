@@ -35,9 +35,7 @@ export async function migrate(client: pg.Client, migrations: readonly Migration[
       `create table if not exists schema_migrations (
          name text primary key, checksum text not null, applied_at timestamptz not null default now())`,
     );
-    const { rows } = await client.query<{ name: string; checksum: string }>(
-      'select name, checksum from schema_migrations order by name',
-    );
+    const rows = await readHistory(client);
     checkHistory(rows, migrations);
     const applied: string[] = [];
     for (const migration of migrations.slice(rows.length)) {
@@ -51,10 +49,30 @@ export async function migrate(client: pg.Client, migrations: readonly Migration[
   }
 }
 
-function checkHistory(
-  rows: readonly { name: string; checksum: string }[],
+/**
+ * The newest migration of a database, or null where none was ever applied. Refuses what `migrate` refuses, and
+ * changes nothing.
+ */
+export async function checkMigrations(
+  client: pg.Client,
   migrations: readonly Migration[],
-): void {
+): Promise<string | null> {
+  const { rows } = await client.query<{ there: boolean }>(
+    "select to_regclass('schema_migrations') is not null as there",
+  );
+  if (!rows[0]!.there) return null;
+  const applied = await readHistory(client);
+  checkHistory(applied, migrations);
+  return applied.at(-1)?.name ?? null;
+}
+
+type Applied = { name: string; checksum: string };
+
+async function readHistory(client: pg.Client): Promise<Applied[]> {
+  return (await client.query<Applied>('select name, checksum from schema_migrations order by name')).rows;
+}
+
+function checkHistory(rows: readonly Applied[], migrations: readonly Migration[]): void {
   for (const [index, row] of rows.entries()) {
     const known = migrations[index];
     if (known === undefined) {

@@ -127,6 +127,17 @@ export async function unregisterWorker(db: SystemDb, id: WorkerId, at: Date): Pr
   });
 }
 
+/**
+ * Removes every worker and its leases, of a database that was restored: they are of the past, and a clock that is
+ * behind theirs would take them for alive.
+ */
+export async function forgetAllWorkers(db: SystemDb): Promise<void> {
+  await db.transaction(async tx => {
+    await tx.execute(sql`update poll_slots set owner = null, expires_at = null where owner is not null`);
+    await tx.execute(sql`delete from workers`);
+  });
+}
+
 /** Removes workers that ended without saying so, long after their leases did. Returns how many. */
 export async function forgetDeadWorkers(db: SystemDb): Promise<number> {
   return db.execute(sql`delete from workers where heartbeat_at < now() - interval '1 hour'`);

@@ -118,12 +118,26 @@ export async function loadServerTokens(
     join data_keys k on k.organization_id = s.organization_id and k.id = s.data_key_id`);
 }
 
-/** Start-up check: throws a StartupError when a data key was wrapped by a master key that is not loaded. */
-export async function verifyKeys(db: SystemDb, keyring: Keyring): Promise<void> {
+/** The master keys that are needed to read what is stored, by id. */
+export async function neededMasterKeys(db: SystemDb): Promise<string[]> {
   const rows = await db.many(
     sql<{ id: string }>`select distinct master_key_id as id from data_keys order by 1`,
   );
-  const missing = rows.map(row => row.id).filter(id => !keyring.has(id));
+  return rows.map(row => row.id);
+}
+
+/** How many organizations' data keys are stored, and how many of them the keyring does not open. */
+export async function tryDataKeys(db: SystemDb, keyring: Keyring): Promise<{ keys: number; closed: number }> {
+  const stored = await db.many(sql<WrappedDataKey>`
+    select organization_id as "organizationId", id as "dataKeyId", master_key_id as "masterKeyId",
+           wrapped_key as "wrappedKey"
+    from data_keys`);
+  return { keys: stored.length, closed: stored.filter(each => !keyring.unwrap(each).ok).length };
+}
+
+/** Start-up check: throws a StartupError when a data key was wrapped by a master key that is not loaded. */
+export async function verifyKeys(db: SystemDb, keyring: Keyring): Promise<void> {
+  const missing = (await neededMasterKeys(db)).filter(id => !keyring.has(id));
   if (missing.length === 0) return;
   throw new StartupError(
     `The secrets in this database are encrypted by master key ${missing.join(', ')}, which is not loaded. ` +

@@ -19,6 +19,7 @@ import { acquireInstanceLock } from './instance-lock.ts';
 import { launchPostmaster } from './launch.ts';
 import { assertReachable, chooseOwner, type Owner } from './owner.ts';
 import { type ExitInfo, findPostmaster, type Postmaster, stopPostmaster } from './postmaster.ts';
+import { settle } from './settle.ts';
 
 export type EmbeddedPostgresOptions = {
   /** Absolute path; see `defaultDataDir`. */
@@ -63,6 +64,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const dataDir = await openDataDir(options.dataDir, self.uid);
   const lock = acquireInstanceLock(dataDir.path);
   try {
+    await settle(dataDir, options);
     const { postmaster, adopted } = await obtainPostmaster(dataDir, self, options);
     try {
       const version = await withSuperuser(postmaster, options.log, async client => {
@@ -85,7 +87,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
-function currentUser(): Owner {
+/** The user that this process runs as. Throws a StartupError on systems that have none. */
+export function currentUser(): Owner {
   const [uid, gid] = [process.geteuid?.(), process.getegid?.()];
   if (uid === undefined || gid === undefined) {
     throw new StartupError(`There is no embedded PostgreSQL for ${process.platform}. Set DATABASE_URL.`);

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { StartupError } from '../errors.ts';
 import { acquireProcessLock, type ProcessLock } from '../process-lock.ts';
 
+const lockFile = 'instance.lock';
+
 /** Takes the data directory for this process, or throws a StartupError that names it and its holder. */
 export function acquireInstanceLock(dataDir: string): ProcessLock {
-  const path = join(dataDir, 'instance.lock');
+  const path = join(dataDir, lockFile);
   const pidPath = join(dataDir, 'instance.pid');
   let lock: ProcessLock | null = null;
   try {
@@ -17,6 +19,13 @@ export function acquireInstanceLock(dataDir: string): ProcessLock {
   }
   if (lock === null) throw new StartupError(heldMessage(dataDir, pidPath));
   return lock;
+}
+
+/** Whether an opsfleet holds the data directory now. */
+export function isInstanceLocked(dataDir: string): boolean {
+  const lock = acquireProcessLock(join(dataDir, lockFile));
+  lock?.release();
+  return lock === null;
 }
 
 function heldMessage(dataDir: string, pidPath: string): string {

@@ -34,11 +34,21 @@ const stopPatienceMs = 10_000;
  * waited for. Undefined when there is none, or when the one there was has shut down meanwhile.
  */
 export async function findPostmaster(waiting: Waiting): Promise<Postmaster | undefined> {
+  const ready = await awaitReady(waiting);
+  return ready && adopt(ready.file, ready.address, waiting);
+}
+
+/** As `findPostmaster`, for who only wants to connect: whether it ends is not watched. */
+export async function findAddress(waiting: Waiting): Promise<Address | undefined> {
+  return (await awaitReady(waiting))?.address;
+}
+
+async function awaitReady(waiting: Waiting): Promise<{ file: PidFile; address: Address } | undefined> {
   const { clusterDir } = waiting;
   for await (const report of polls(waiting)) {
     const file = await readPidFile(clusterDir);
     if (!file || !(await isPostmasterOf(clusterDir, file))) return undefined;
-    if (file.status === 'ready' && file.address) return adopt(file, file.address, waiting);
+    if (file.status === 'ready' && file.address) return { file, address: file.address };
     report(`Waiting for PostgreSQL (process ${file.pid}), which is ${file.status ?? 'starting'}`);
   }
   return undefined;
@@ -61,6 +71,16 @@ function adopt(file: PidFile, address: Address, { clusterDir, clock }: Waiting):
       if (running) killIfThere(file.pid, signal);
     },
   };
+}
+
+/** Ends the postmaster of a cluster whose data nobody needs, if one runs there, whatever it is doing. */
+export async function endPostmaster(options: { clusterDir: string; clock: Clock; log: Log }): Promise<void> {
+  const { clusterDir, clock } = options;
+  const file = await readPidFile(clusterDir);
+  if (!file || !(await isPostmasterOf(clusterDir, file))) return;
+  // Nobody connects to it, so it does not matter whether it listens yet.
+  const postmaster = adopt(file, { host: '', port: 0 }, { clusterDir, clock, onProgress: () => undefined });
+  await stopPostmaster(postmaster, { mode: 'immediate', ...options });
 }
 
 function killIfThere(pid: number, signal: NodeJS.Signals): void {

@@ -1,0 +1,310 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { DataDirFixture, query } from '../../test/data-dir-fixture.ts';
+import { systemClock } from '../platform/clock.ts';
+import { StartupError } from '../platform/errors.ts';
+import { createKeyring } from '../platform/keyring.ts';
+import { createLog } from '../platform/log.ts';
+import { parseMasterKeys } from '../platform/master-key.ts';
+import { migrate, readMigrations } from '../platform/migrate.ts';
+import type { EmbeddedPostgres } from '../platform/postgres/embedded.ts';
+import { makeBackup } from './backup.ts';
+import { type RestoreOptions, restoreBackup } from './restore.ts';
+
+const log = createLog({ level: 'silent' });
+const common = { clock: systemClock, log, signal: new AbortController().signal, onProgress: () => undefined };
+const [keyText, otherKeyText] = ['a1', 'b2'].map(part => part.repeat(31) + '00') as [string, string];
+const cli = join(import.meta.dirname, '../../../cli/src/main.ts');
+
+let source: DataDirFixture;
+let target: DataDirFixture;
+let out: string;
+/** Of a database with an organization whose data key the first master key wraps; without and with that key. */
+let backup: string;
+let backupWithKey: string;
+
+beforeAll(async () => {
+  [source, out] = [await DataDirFixture.create(), await mkdtemp(join(tmpdir(), 'opsfleet-backups-'))];
+  const postgres = await source.start();
+  await fill(postgres);
+  await writeFile(join(source.dataDir, 'master-key'), `${keyText}\n`, { mode: 0o600 });
+  const settings = { dataDir: source.dataDir, masterKey: null, masterKeyFile: null, sharedBuffersMib: 16 };
+  const options = { ...common, settings, verify: false };
+  backup = (await makeBackup({ ...options, to: join(out, 'plain'), withMasterKey: false })).path;
+  backupWithKey = (await makeBackup({ ...options, to: join(out, 'with-key'), withMasterKey: true })).path;
+  await source.stop();
+});
+beforeEach(async () => {
+  target = await DataDirFixture.create();
+});
+afterEach(() => target.remove());
+afterAll(async () => {
+  await source.remove();
+  await rm(out, { recursive: true });
+});
+
+async function fill(postgres: EmbeddedPostgres): Promise<void> {
+  const client = new Client({ ...postgres.connection, options: '-c opsfleet.organization=*' });
+  await client.connect();
+  await migrate(client, await readMigrations(join(import.meta.dirname, '../../migrations')));
+  const [organization, key, worker] = ['01', '02', '03'].map(
+    end => `01a22474-f742-751e-a7c3-2981fc4ab1${end}`,
+  ) as [string, string, string];
+  const wrapped = createKeyring(parseMasterKeys(keyText, 'the key')).createDataKey(organization, key);
+  await client.query(
+    'insert into organizations (id, name, created_at, updated_at) values ($1, $2, now(), now())',
+    [organization, 'acme'],
+  );
+  await client.query(
+    'insert into data_keys (organization_id, id, master_key_id, wrapped_key, created_at) values ($1, $2, $3, $4, now())',
+    [organization, key, wrapped.masterKeyId, wrapped.wrappedKey],
+  );
+  await client.query(
+    "insert into workers (id, name, version, started_at, heartbeat_at) values ($1, 'w', '1', now(), now() + interval '1 hour')",
+    [worker],
+  );
+  await client.query(
+    "update poll_slots set owner = $1, expires_at = now() + interval '1 hour' where slot < 9",
+    [worker],
+  );
+  await client.end();
+}
+
+function restore(from: string, over: Partial<RestoreOptions> & { keys?: object } = {}) {
+  const settings = { dataDir: target.dataDir, masterKey: null, masterKeyFile: null, ...over.keys };
+  return restoreBackup({ ...common, settings, from, replace: false, ...over });
+}
+
+async function expectRefusal(restoring: Promise<unknown>, ...words: string[]): Promise<void> {
+  const refused: unknown = await restoring.catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(StartupError);
+  for (const word of words) expect(String(refused)).toContain(word);
+  expect(await target.entries('unpacked-')).toEqual([]);
+  expect(await target.entries('restored-')).toEqual([]);
+}
+
+/** Starts the restored database. */
+async function organizations(): Promise<string[]> {
+  const { connection } = await target.start();
+  const client = new Client({ ...connection, options: '-c opsfleet.organization=*' });
+  // It is cut off where the server is stopped.
+  client.on('error', () => undefined);
+  await client.connect();
+  const { rows } = await client.query<{ name: string }>('select name from organizations');
+  await client.end();
+  return rows.map(row => row.name);
+}
+
+describe('the master key', () => {
+  test('may be set, and is asked for where none is at hand', async () => {
+    await expectRefusal(restore(backup), 'need the master key', 'not in the backup', 'OPSFLEET_MASTER_KEY');
+    expect(await target.entries('pgdata')).toEqual([]);
+    expect((await restore(backup, { keys: { masterKey: `${otherKeyText},${keyText}` } })).masterKey).toBe(
+      'OPSFLEET_MASTER_KEY',
+    );
+    expect(await target.entries('master-key')).toEqual([]);
+    expect(await organizations()).toEqual(['acme']);
+  });
+
+  test('may lie in the data directory already, and has to be the right one', async () => {
+    await (await target.start()).stop();
+    await rm(join(target.dataDir, 'pgdata'), { recursive: true });
+    await writeFile(join(target.dataDir, 'master-key'), otherKeyText, { mode: 0o600 });
+    await expectRefusal(restore(backup), 'does not open all of them', 'Nothing was restored');
+    await writeFile(join(target.dataDir, 'master-key'), keyText, { mode: 0o600 });
+    expect((await restore(backup)).masterKey).toContain('master-key');
+  });
+
+  test('comes with the backup where it was asked for, behind what is there', async () => {
+    await restore(backupWithKey);
+    const path = join(target.dataDir, 'master-key');
+    expect(await readFile(path, 'utf8')).toBe(`${keyText}\n`);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await writeFile(path, `${otherKeyText}\n`);
+    await restore(backupWithKey, { replace: true });
+    expect(await readFile(path, 'utf8')).toBe(`${otherKeyText},${keyText}\n`);
+  });
+
+  test('of the backup is no way round one that is set and wrong, which a start would use', async () => {
+    await expectRefusal(
+      restore(backupWithKey, { keys: { masterKey: otherKeyText } }),
+      'OPSFLEET_MASTER_KEY does not open',
+    );
+  });
+});
+
+test('workers of the past hold nothing, however far ahead their clock was', async () => {
+  await restore(backupWithKey);
+  const postgres = await target.start();
+  expect(
+    await query(
+      postgres,
+      'select (select count(*)::int from workers) as workers, (select count(*)::int from poll_slots where owner is not null) as held',
+    ),
+  ).toEqual([{ workers: 0, held: 0 }]);
+});
+
+test('a database that is there is kept, and with --replace moved aside whole', async () => {
+  const postgres = await target.start();
+  await query(postgres, 'create table precious as select 42 as answer');
+  await postgres.stop();
+  await expectRefusal(restore(backupWithKey), 'holds a database already', '--replace');
+  const { aside } = await restore(backupWithKey, { replace: true });
+  expect(await organizations()).toEqual(['acme']);
+  await target.stop();
+  await rm(join(target.dataDir, 'pgdata'), { recursive: true });
+  await rm(join(target.dataDir, 'spool'), { recursive: true });
+  for (const name of await readdir(aside!)) {
+    await rename(join(aside!, name), join(target.dataDir, name));
+  }
+  expect(await query(await target.start(), 'select answer from precious')).toEqual([{ answer: 42 }]);
+});
+
+test('a server that a kill has left on the old database is ended first', async () => {
+  const orphan = await target.startAndKillParent();
+  await expectRefusal(restore(backupWithKey), 'holds a database already');
+  expect(await target.isRunning(orphan)).toBe(true);
+  await restore(backupWithKey, { replace: true });
+  expect(await target.isRunning(orphan)).toBe(false);
+  expect(await organizations()).toEqual(['acme']);
+});
+
+describe('is refused', () => {
+  test('while an opsfleet runs on the data directory', async () => {
+    await target.start();
+    await expectRefusal(restore(backupWithKey, { replace: true }), 'is in use by another opsfleet');
+  });
+
+  test('for a file that is no backup, is missing or damaged, before anything is made', async () => {
+    const file = join(out, 'broken');
+    await expectRefusal(restore(join(out, 'missing')), 'cannot be read (ENOENT)').catch(error =>
+      expect(String(error)).toContain('scandir'),
+    );
+    await expect(stat(target.dataDir)).rejects.toThrow('ENOENT');
+    await copyFile(backupWithKey, file);
+    const bytes = await readFile(file);
+    bytes[bytes.length >> 1]! ^= 1;
+    await writeFile(file, bytes);
+    await expectRefusal(restore(file), file);
+    expect(await target.entries('pgdata')).toEqual([]);
+  });
+
+  test('where a link is in the place of the database', async () => {
+    await (await target.start()).stop();
+    await rm(join(target.dataDir, 'pgdata'), { recursive: true });
+    await symlink(source.dataDir, join(target.dataDir, 'pgdata'));
+    await expectRefusal(restore(backupWithKey, { replace: true }), 'is a link');
+  });
+});
+
+function startCommand(...argv: string[]): ChildProcess {
+  const env = { PATH: process.env['PATH'], OPSFLEET_LOG_LEVEL: 'fatal' };
+  return spawn(process.execPath, [cli, ...argv], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Kills the command as soon as it says this on standard error, or a moment after. */
+async function killAt(words: string, ...argv: string[]): Promise<void> {
+  const child = startCommand(...argv);
+  let said = '';
+  for await (const chunk of child.stderr!) {
+    said += String(chunk);
+    if (said.includes(words)) break;
+  }
+  expect(said).toContain(words);
+  child.kill('SIGKILL');
+  await once(child, 'close');
+}
+
+async function run(...argv: string[]): Promise<{ code: number; printed: string }> {
+  const child = startCommand(...argv);
+  let printed = '';
+  child.stdout!.on('data', chunk => (printed += String(chunk)));
+  const [code]: number[] = (await once(child, 'close')) as number[];
+  return { code: code!, printed };
+}
+
+/** PostgreSQL servers that run below the directory. */
+async function serversIn(directory: string): Promise<string[]> {
+  const all = await Promise.all(
+    (await readdir('/proc'))
+      .filter(name => /^\d+$/.test(name))
+      .map(pid => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')),
+  );
+  return all.filter(line => line.includes(directory) && line.includes('/bin/postgres'));
+}
+
+describe('killed', () => {
+  test.each(['Unpacking and checking', 'Starting PostgreSQL on it'])(
+    'at "%s", it leaves what was there, and a second run cleans up',
+    async step => {
+      const first = await target.start();
+      await query(first, 'create table precious as select 42 as answer');
+      await first.stop();
+      await killAt(step, 'restore', '--from', backupWithKey, '--data-dir', target.dataDir, '--replace');
+      expect(await target.entries('unpacked-')).toHaveLength(1);
+      const again = await target.start();
+      expect(await query(again, 'select answer from precious')).toEqual([{ answer: 42 }]);
+      expect(await target.entries('unpacked-')).toEqual([]);
+      await again.stop();
+      expect(await serversIn(target.dataDir)).toEqual([]);
+      const { code, printed } = await run(
+        'restore',
+        '--from',
+        backupWithKey,
+        '--data-dir',
+        target.dataDir,
+        '--replace',
+      );
+      expect(code).toBe(0);
+      expect(printed).toMatch(/restored as of .*Z, 0 servers, 0 tokens/);
+      expect(await organizations()).toEqual(['acme']);
+    },
+  );
+
+  test.each(['Waiting for a checkpoint', 'Reading it back', 'Starting a PostgreSQL from it'])(
+    'a backup at "%s" leaves no file that is called one, and nothing that runs',
+    async step => {
+      await restore(backupWithKey);
+      const postgres = await target.start();
+      const folder = await mkdtemp(join(out, 'killed-'));
+      await killAt(step, 'backup', '--data-dir', target.dataDir, '--to', join(folder, 'b'), '--verify');
+      expect(await readdir(folder)).toEqual([expect.stringMatching(/^b\.partial-[0-9a-f]{8}$/)]);
+      // Backup mode and slot end with the connection.
+      await expect
+        .poll(() => query(postgres, 'select slot_name from pg_replication_slots', 'postgres'))
+        .toEqual([]);
+      await postgres.stop();
+      await target.start();
+      expect(await target.entries('unpacked-')).toEqual([]);
+    },
+  );
+});
+
+test('a second run of a restore that was decided says so, and the backup is in place', async () => {
+  const { digest } = await restore(backupWithKey);
+  const decided = join(target.dataDir, `restored-20261128T230532Z-${digest}`);
+  await mkdir(decided);
+  await rename(join(target.dataDir, 'pgdata'), join(decided, 'pgdata'));
+  const { code, printed } = await run('restore', '--from', backupWithKey, '--data-dir', target.dataDir);
+  expect({ code, printed }).toEqual({
+    code: 0,
+    printed: `${target.dataDir}: finished the restore that was interrupted\n`,
+  });
+  expect(await organizations()).toEqual(['acme']);
+});
