@@ -1,4 +1,5 @@
-import { makeBackup, mebibytes } from '../../server/src/backup/backup.ts';
+import { makeBackup } from '../../server/src/backup/backup.ts';
+import { mebibytes } from '../../server/src/backup/progress.ts';
 import { type Flags, runStoreCommand, type StoreCommand } from './store-command.ts';
 
 const FLAGS = {

@@ -18,6 +18,7 @@ const header: Header = {
   opsfleet: '0.1.0',
   postgres: '18.4',
   postgresMajor: 18,
+  architecture: 'x64',
   systemIdentifier: '7577311313131313131',
   migration: '0007_metric_rollups.sql',
   masterKeyIds: [],
@@ -115,6 +116,47 @@ test('what was written is read back', async () => {
   expect(taken).toEqual(database.map(([name, content]) => [name, Buffer.from(content)]));
   expect(found.header).toEqual(header);
   expect(found.manifest.directories).toEqual(['pg_wal']);
+});
+
+/** More than all buffers on the way to the disk hold, so that it is in the middle of it that something happens. */
+async function* large(before: (mebibyte: number) => void = () => undefined): AsyncGenerator<Buffer> {
+  for (let mebibyte = 0; mebibyte < 64; mebibyte += 1) {
+    before(mebibyte);
+    yield randomBytes(1024 ** 2);
+  }
+}
+
+test('a disk that fails in the middle of a file is told of, and ends it', async () => {
+  const handle = await open('/dev/full', 'w');
+  const writing = writeArchive(handle, signal, add => add('pgdata/x', 64 * 1024 ** 2, large()));
+  await expect(writing).rejects.toMatchObject({ code: 'ENOSPC' });
+  await handle.close();
+});
+
+test('a file that cannot be read in the middle is told of, and ends it', async () => {
+  const handle = await open(path, 'w');
+  const failing = large(mebibyte => {
+    if (mebibyte === 20) throw new Error('a bad sector');
+  });
+  await expect(writeArchive(handle, signal, add => add('pgdata/x', 64 * 1024 ** 2, failing))).rejects.toThrow(
+    'a bad sector',
+  );
+  await handle.close();
+});
+
+test('it can be interrupted in the middle of a file, written and read', async () => {
+  const handle = await open(path, 'w');
+  const [writing, reading] = [new AbortController(), new AbortController()];
+  const interrupting = large(mebibyte => mebibyte === 20 && writing.abort());
+  await expect(
+    writeArchive(handle, writing.signal, add => add('pgdata/x', 64 * 1024 ** 2, interrupting)),
+  ).rejects.toMatchObject({ name: 'AbortError' });
+  await handle.close();
+  await write([...wholeOf(database), ['pgdata/x', randomBytes(32 * 1024 ** 2)]]);
+  const onProgress = () => reading.abort();
+  await expect(readBackup(path, { signal: reading.signal, onProgress })).rejects.toMatchObject({
+    name: 'AbortError',
+  });
 });
 
 test('a bit that changes anywhere is noticed', { timeout: 60_000 }, async () => {

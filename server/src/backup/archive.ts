@@ -38,7 +38,7 @@ export type AddFile = (path: string, bytes: number, chunks: AsyncIterable<Buffer
 /** What identifies a finished archive, and how large it is. `digest`: SHA-256 in hex. */
 export type Archive = { bytes: number; digest: string };
 
-/** Writes the archive that `fill` adds files to, one after the other. Rejects with the first error; half of it is then written. */
+/** Writes the archive that `fill` adds files to, one after the other. Rejects with what went wrong; half of it is then written. */
 export async function writeArchive(
   handle: FileHandle,
   signal: AbortSignal,
@@ -46,6 +46,7 @@ export async function writeArchive(
 ): Promise<Archive> {
   signal.throwIfAborted();
   const tar = pack();
+  tar.on('error', () => undefined);
   const hash = createHash('sha256');
   let bytes = 0;
   const toDisk = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
@@ -55,23 +56,25 @@ export async function writeArchive(
       await handle.writeFile(chunk);
     }
   };
-  // The error that came first is the cause; ending the others is what it causes.
-  let failure: unknown;
-  const note = (error: unknown): void => {
-    failure ??= error;
-    tar.destroy();
-  };
   const written = pipeline(
     tar as unknown as NodeJS.ReadableStream,
     createZstdCompress({ params: compression, chunkSize: chunkBytes }),
     toDisk,
     { signal },
   );
-  const filled = fill((path, size, chunks) => addFile(tar, { path, bytes: size }, chunks)).then(() =>
-    tar.finalize(),
+  const filled = fill((path, size, chunks) => addFile(tar, { path, bytes: size }, chunks)).then(
+    () => tar.finalize(),
+    (error: unknown) => {
+      // Where the disk has failed or it is interrupted, what is being added fails for that, and only after it.
+      if (tar.destroying) return written;
+      tar.destroy();
+      throw error;
+    },
   );
-  await Promise.all([written.catch(note), filled.catch(note)]);
-  if (failure !== undefined) throw failure;
+  // First what was filled: where that has failed by itself, the writing has for that.
+  const outcomes = await Promise.allSettled([filled, written]);
+  const failure = outcomes.find(outcome => outcome.status === 'rejected');
+  if (failure !== undefined) throw failure.reason;
   const digest = hash.digest();
   await handle.writeFile(trailerOf(digest));
   return { bytes: bytes + trailerBytes, digest: digest.toString('hex') };
@@ -87,6 +90,8 @@ async function addFile(
     error ? reject(error) : resolve(),
   );
   finished.catch(() => undefined);
+  // Streams of this library throw an error that nobody listens to; `finished` rejects with it.
+  sink.on('error', () => undefined);
   for await (const chunk of chunks) {
     if (sink.write(chunk)) continue;
     const drained = new Promise<void>(drain => void sink.once('drain', drain));

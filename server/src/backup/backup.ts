@@ -1,6 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Client } from 'pg';
 import { isConnectionFailure } from '../platform/database-failure.ts';
@@ -11,30 +9,21 @@ import { clusterVersion } from '../platform/postgres/cluster.ts';
 import { type Address, withSuperuser } from '../platform/postgres/connection.ts';
 import { type DataDir, openDataDir } from '../platform/postgres/data-dir.ts';
 import { currentUser, startEmbeddedPostgres } from '../platform/postgres/embedded.ts';
-import { errorCode, statIfThere } from '../platform/postgres/files.ts';
+import { errorCode } from '../platform/postgres/files.ts';
 import { isInstanceLocked } from '../platform/postgres/instance-lock.ts';
 import { chooseOwner } from '../platform/postgres/owner.ts';
 import { findAddress } from '../platform/postgres/postmaster.ts';
 import { makeScratch } from '../platform/postgres/settle.ts';
-import { parseSegmentName } from '../platform/spool.ts';
 import { neededMasterKeys } from '../secrets/store.ts';
 import { version } from '../version.ts';
-import { type AddFile, type Archive, writeArchive } from './archive.ts';
-import { type BaseBackup, beginBaseBackup, listCluster } from './base-backup.ts';
-import {
-  clusterFolder,
-  type FileEntry,
-  formatVersion,
-  type Header,
-  headerName,
-  type Manifest,
-  manifestName,
-  masterKeyName,
-  spoolFolder,
-} from './contents.ts';
+import { type Archive, writeArchive } from './archive.ts';
+import { beginBaseBackup } from './base-backup.ts';
+import { clusterFolder, formatVersion, type Header } from './contents.ts';
+import { fill } from './fill.ts';
 import { type Found, inspect, migrationOf, type Parts, type StoreSettings, withDatabase } from './inspect.ts';
-import { type Backup, hashing, readBackup } from './read.ts';
-import { openTarget, type Target } from './target.ts';
+import { meter } from './progress.ts';
+import { type Backup, readBackup } from './read.ts';
+import { explainFullDisk, openTarget, type Target } from './target.ts';
 import { unpack } from './unpack.ts';
 
 export type BackupOptions = Parts & {
@@ -75,18 +64,9 @@ export async function makeBackup(options: BackupOptions): Promise<BackupResult> 
   }
 }
 
-/** Disks fill up; anything else the system says is told as it is. */
 function explain(error: unknown, path: string): unknown {
-  if (errorCode(error) === 'ENOSPC' || errorCode(error) === 'EDQUOT') {
-    return new StartupError(`There is no room left for ${path}. What was written of it has been removed.`, {
-      cause: error,
-    });
-  }
-  if (errorCode(error) === 'EFBIG') {
-    return new StartupError(`${path} would be larger than its file system or a limit (ulimit -f) allows.`, {
-      cause: error,
-    });
-  }
+  const full = explainFullDisk(error, `${path}. What was written of it has been removed.`);
+  if (full !== null) return full;
   if (isConnectionFailure(error) && errorCode(error) !== 'ENOENT') {
     return new StartupError(
       'The database went away while it was copied. Nothing is left of the backup; run it again.',
@@ -171,6 +151,7 @@ async function write(target: Target, source: Source, options: BackupOptions): Pr
       format: formatVersion,
       opsfleet: version,
       ...(await identify(client)),
+      architecture: process.arch,
       migration,
       masterKeyIds,
       hasMasterKey: keys !== null,
@@ -178,7 +159,9 @@ async function write(target: Target, source: Source, options: BackupOptions): Pr
     };
     options.onProgress('Waiting for a checkpoint');
     const base = await beginBaseBackup(client, `opsfleet_backup_${randomBytes(6).toString('hex')}`);
-    return writeArchive(target.handle, options.signal, add => fill(add, { header, base, source }, options));
+    return writeArchive(target.handle, options.signal, add =>
+      fill(add, { header, base, dataDir: source.dataDir.path, keys }, options),
+    );
   });
 }
 
@@ -192,98 +175,6 @@ async function identify(
   );
   const { postgres, number, id } = rows[0]!;
   return { postgres, postgresMajor: Math.floor(number / 10_000), systemIdentifier: id };
-}
-
-type Content = { header: Header; base: BaseBackup; source: Source };
-
-async function fill(
-  addFile: AddFile,
-  { header, base, source }: Content,
-  options: BackupOptions,
-): Promise<void> {
-  const clusterDir = join(source.dataDir.path, clusterFolder);
-  const files: FileEntry[] = [];
-  const add: AddFile = async (path, bytes, chunks) => {
-    const hash = createHash('sha256');
-    await addFile(
-      path,
-      bytes,
-      hashing(chunks, chunk => hash.update(chunk)),
-    );
-    files.push({ path, bytes, sha256: hash.digest('hex') });
-  };
-  const addBuffer = (path: string, content: Buffer): Promise<void> =>
-    add(path, content.length, once(content));
-  const addFrom = (root: string, folder: string) => async (name: string, isNeeded: boolean) =>
-    copyFile(add, { from: join(root, name), to: `${folder}/${name}`, isNeeded }, options.signal);
-
-  await addBuffer(headerName, Buffer.from(JSON.stringify(header)));
-  // Before the end of the backup: what is stored meanwhile and leaves the disk is in the database then.
-  const spool = join(source.dataDir.path, spoolFolder);
-  for (const name of await spoolSegments(spool)) await addFrom(spool, spoolFolder)(name, false);
-  const listing = await listCluster(clusterDir);
-  const report = meter(options, 'copied');
-  const addCluster = addFrom(clusterDir, clusterFolder);
-  let copied = 0;
-  // A file that is gone meanwhile was of a table that was dropped, which the log tells, too.
-  for (const name of listing.files) report((copied += await addCluster(name, false)));
-  const endedAt = options.clock.now().toISOString();
-  const { label, walFiles } = await base.stop();
-  await addBuffer(`${clusterFolder}/backup_label`, label);
-  for (const name of walFiles) report((copied += await addCluster(`pg_wal/${name}`, true)));
-  if (source.keys !== null) await addBuffer(masterKeyName, Buffer.from(`${source.keys.text.reveal()}\n`));
-  const manifest: Manifest = { endedAt, directories: listing.directories, files };
-  const text = Buffer.from(JSON.stringify(manifest));
-  await addFile(manifestName, text.length, once(text));
-}
-
-async function* once(content: Buffer): AsyncGenerator<Buffer> {
-  yield content;
-}
-
-async function spoolSegments(spool: string): Promise<string[]> {
-  if (!(await statIfThere(spool))) return [];
-  const names: string[] = [];
-  for (const number of (await readdir(spool)).filter(name => /^[1-9]\d{0,3}$/.test(name)).toSorted()) {
-    const segments = (await readdir(join(spool, number))).filter(name => parseSegmentName(name) !== null);
-    names.push(...segments.toSorted().map(name => `${number}/${name}`));
-  }
-  return names;
-}
-
-type Copy = { from: string; to: string; isNeeded: boolean };
-
-/** Adds a file as it is, and returns its bytes; 0 where it is gone and may be. */
-async function copyFile(add: AddFile, { from, to, isNeeded }: Copy, signal: AbortSignal): Promise<number> {
-  const handle = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: unknown) => {
-    if (errorCode(error) === 'ENOENT' && !isNeeded) return null;
-    throw new StartupError(`${from} cannot be read (${errorCode(error)}).`, { cause: error });
-  });
-  if (handle === null) return 0;
-  try {
-    const { size } = await handle.stat();
-    await add(to, size, readExactly(handle, size, signal));
-    return size;
-  } finally {
-    await handle.close();
-  }
-}
-
-const readBytes = 1024 * 1024;
-
-/**
- * The first `size` bytes of a file that may be written meanwhile. Zeros stand for what was cut off, and what is
- * added behind is not read: the log has both (as in PostgreSQL's basebackup.c, sendFile).
- */
-async function* readExactly(handle: FileHandle, size: number, signal: AbortSignal): AsyncGenerator<Buffer> {
-  for (let at = 0; at < size; ) {
-    signal.throwIfAborted();
-    const wanted = Math.min(readBytes, size - at);
-    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(wanted), 0, wanted, at);
-    const chunk = bytesRead > 0 ? buffer.subarray(0, bytesRead) : Buffer.alloc(wanted);
-    at += chunk.length;
-    yield chunk;
-  }
 }
 
 /** Unpacks the finished file, starts a PostgreSQL on it and reads from that. */
@@ -304,21 +195,3 @@ async function verify(target: Target, dataDir: DataDir, options: BackupOptions):
     await scratch.remove();
   }
 }
-
-const meterEveryMs = 5_000;
-
-/** Tells how far it is, at most every 5 s. */
-export function meter(
-  { clock, onProgress }: Pick<Parts, 'clock' | 'onProgress'>,
-  what: string,
-): (bytes: number) => void {
-  let nextMs = clock.monotonicMs() + meterEveryMs;
-  return bytes => {
-    if (clock.monotonicMs() < nextMs) return;
-    nextMs = clock.monotonicMs() + meterEveryMs;
-    onProgress(`${mebibytes(bytes)} MiB ${what}`);
-  };
-}
-
-/** MiB with one digit behind the point. */
-export const mebibytes = (bytes: number): string => (bytes / 1024 ** 2).toFixed(1);

@@ -19,6 +19,8 @@ export type Header = {
   /** Of the server that ran, such as `18.4`. Another major version cannot read its files. */
   postgres: string;
   postgresMajor: number;
+  /** Node's name of the processor, such as `x64`: PostgreSQL's files are laid out for it. */
+  architecture: string;
   /** PostgreSQL's name for the cluster, decimal; a copy keeps it. */
   systemIdentifier: string;
   /** The newest migration when the backup began; null where the program had never run on the database. */
@@ -96,6 +98,7 @@ export function parseHeader(bytes: Buffer): Header {
     opsfleet: text(value, 'opsfleet', /^[\w.+-]{1,64}$/),
     postgres: text(value, 'postgres', /^\d{1,3}[\w. ()+~-]{0,60}$/),
     postgresMajor: integer(value, 'postgresMajor', 1_000),
+    architecture: text(value, 'architecture', /^[a-z0-9]{1,16}$/),
     systemIdentifier: text(value, 'systemIdentifier', /^\d{1,20}$/),
     migration: value['migration'] === null ? null : text(value, 'migration', /^\d{4}_[a-z0-9_]{1,100}\.sql$/),
     masterKeyIds: list(value, 'masterKeyIds', 10_000).map((_, index, all) =>

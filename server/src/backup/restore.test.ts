@@ -1,17 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import {
-  copyFile,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
@@ -30,7 +17,6 @@ import { type RestoreOptions, restoreBackup } from './restore.ts';
 const log = createLog({ level: 'silent' });
 const common = { clock: systemClock, log, signal: new AbortController().signal, onProgress: () => undefined };
 const [keyText, otherKeyText] = ['a1', 'b2'].map(part => part.repeat(31) + '00') as [string, string];
-const cli = join(import.meta.dirname, '../../../cli/src/main.ts');
 
 let source: DataDirFixture;
 let target: DataDirFixture;
@@ -211,100 +197,4 @@ describe('is refused', () => {
     await symlink(source.dataDir, join(target.dataDir, 'pgdata'));
     await expectRefusal(restore(backupWithKey, { replace: true }), 'is a link');
   });
-});
-
-function startCommand(...argv: string[]): ChildProcess {
-  const env = { PATH: process.env['PATH'], OPSFLEET_LOG_LEVEL: 'fatal' };
-  return spawn(process.execPath, [cli, ...argv], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-}
-
-/** Kills the command as soon as it says this on standard error, or a moment after. */
-async function killAt(words: string, ...argv: string[]): Promise<void> {
-  const child = startCommand(...argv);
-  let said = '';
-  for await (const chunk of child.stderr!) {
-    said += String(chunk);
-    if (said.includes(words)) break;
-  }
-  expect(said).toContain(words);
-  child.kill('SIGKILL');
-  await once(child, 'close');
-}
-
-async function run(...argv: string[]): Promise<{ code: number; printed: string }> {
-  const child = startCommand(...argv);
-  let printed = '';
-  child.stdout!.on('data', chunk => (printed += String(chunk)));
-  const [code]: number[] = (await once(child, 'close')) as number[];
-  return { code: code!, printed };
-}
-
-/** PostgreSQL servers that run below the directory. */
-async function serversIn(directory: string): Promise<string[]> {
-  const all = await Promise.all(
-    (await readdir('/proc'))
-      .filter(name => /^\d+$/.test(name))
-      .map(pid => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')),
-  );
-  return all.filter(line => line.includes(directory) && line.includes('/bin/postgres'));
-}
-
-describe('killed', () => {
-  test.each(['Unpacking and checking', 'Starting PostgreSQL on it'])(
-    'at "%s", it leaves what was there, and a second run cleans up',
-    async step => {
-      const first = await target.start();
-      await query(first, 'create table precious as select 42 as answer');
-      await first.stop();
-      await killAt(step, 'restore', '--from', backupWithKey, '--data-dir', target.dataDir, '--replace');
-      expect(await target.entries('unpacked-')).toHaveLength(1);
-      const again = await target.start();
-      expect(await query(again, 'select answer from precious')).toEqual([{ answer: 42 }]);
-      expect(await target.entries('unpacked-')).toEqual([]);
-      await again.stop();
-      expect(await serversIn(target.dataDir)).toEqual([]);
-      const { code, printed } = await run(
-        'restore',
-        '--from',
-        backupWithKey,
-        '--data-dir',
-        target.dataDir,
-        '--replace',
-      );
-      expect(code).toBe(0);
-      expect(printed).toMatch(/restored as of .*Z, 0 servers, 0 tokens/);
-      expect(await organizations()).toEqual(['acme']);
-    },
-  );
-
-  test.each(['Waiting for a checkpoint', 'Reading it back', 'Starting a PostgreSQL from it'])(
-    'a backup at "%s" leaves no file that is called one, and nothing that runs',
-    async step => {
-      await restore(backupWithKey);
-      const postgres = await target.start();
-      const folder = await mkdtemp(join(out, 'killed-'));
-      await killAt(step, 'backup', '--data-dir', target.dataDir, '--to', join(folder, 'b'), '--verify');
-      expect(await readdir(folder)).toEqual([expect.stringMatching(/^b\.partial-[0-9a-f]{8}$/)]);
-      // Backup mode and slot end with the connection.
-      await expect
-        .poll(() => query(postgres, 'select slot_name from pg_replication_slots', 'postgres'))
-        .toEqual([]);
-      await postgres.stop();
-      await target.start();
-      expect(await target.entries('unpacked-')).toEqual([]);
-    },
-  );
-});
-
-test('a second run of a restore that was decided says so, and the backup is in place', async () => {
-  const { digest } = await restore(backupWithKey);
-  const decided = join(target.dataDir, `restored-20261128T230532Z-${digest}`);
-  await mkdir(decided);
-  await rename(join(target.dataDir, 'pgdata'), join(decided, 'pgdata'));
-  const { code, printed } = await run('restore', '--from', backupWithKey, '--data-dir', target.dataDir);
-  expect({ code, printed }).toEqual({
-    code: 0,
-    printed: `${target.dataDir}: finished the restore that was interrupted\n`,
-  });
-  expect(await organizations()).toEqual(['acme']);
 });

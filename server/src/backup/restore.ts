@@ -28,10 +28,12 @@ import { acquireProcessLock } from '../platform/process-lock.ts';
 import { forgetAllWorkers } from '../polling/slots.ts';
 import { neededMasterKeys, tryDataKeys } from '../secrets/store.ts';
 import { identifyArchive } from './archive.ts';
-import { meter } from './backup.ts';
+
 import { clusterFolder, masterKeyName, spoolFolder } from './contents.ts';
 import { type Found, inspect, type Parts, type StoreSettings } from './inspect.ts';
+import { meter } from './progress.ts';
 import type { Backup } from './read.ts';
+import { explainFullDisk } from './target.ts';
 import { unpack } from './unpack.ts';
 
 export type RestoreOptions = Parts & {
@@ -69,6 +71,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRes
     const scratch = await makeScratch(dataDir.path);
     try {
       return await restore(dataDir, scratch, options);
+    } catch (error) {
+      throw explainFullDisk(error, `the backup in ${dataDir.path}. Nothing was changed there.`) ?? error;
     } finally {
       await scratch.remove();
     }

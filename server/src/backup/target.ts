@@ -60,6 +60,18 @@ export async function openTarget(to: string, dataDir: string, clock: Clock): Pro
   };
 }
 
+/** What to tell where a disk takes no more of `what`; null for any other error. */
+export function explainFullDisk(error: unknown, what: string): StartupError | null {
+  const code = errorCode(error);
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new StartupError(`There is no room left for ${what}`, { cause: error });
+  }
+  if (code !== 'EFBIG') return null;
+  return new StartupError(`The file system, or a limit (ulimit -f), allows no file as large as ${what}`, {
+    cause: error,
+  });
+}
+
 async function pathOf(to: string, clock: Clock): Promise<string> {
   const path = resolve(to);
   const found = await statIfThere(path);

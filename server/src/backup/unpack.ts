@@ -34,7 +34,13 @@ export async function unpack(
   for (const folder of [clusterFolder, spoolFolder]) await makeDirectory(join(scratch.files, folder));
   const backup = await readBackup(path, {
     ...options,
-    begin: header => assertSameMajor('it', header.postgresMajor, bundledMajor),
+    begin({ postgresMajor, architecture }) {
+      assertSameMajor('it', postgresMajor, bundledMajor);
+      if (architecture === process.arch) return;
+      throw new StartupError(
+        `The database in it is laid out for ${architecture}, and this machine is ${process.arch}.`,
+      );
+    },
     async take(name, bytes, chunks) {
       total += bytes;
       if (total > roomBytes) {
