@@ -9,7 +9,6 @@ import { systemClock } from '../platform/clock.ts';
 import { StartupError } from '../platform/errors.ts';
 import { createLog } from '../platform/log.ts';
 import { type BackupOptions, makeBackup } from './backup.ts';
-import { walFilesBetween } from './base-backup.ts';
 import { restoreBackup } from './restore.ts';
 
 const log = createLog({ level: 'silent' });
@@ -300,14 +299,4 @@ describe('is refused', () => {
     await expect(backup).rejects.toThrow('The database went away');
     expect(await readdir(out)).toEqual([]);
   });
-});
-
-test.each([
-  ['000000010000000000000004', '000000010000000000000004', 16, 1],
-  ['0000000100000000000000FE', '000000010000000100000001', 16, 4],
-  ['000000010000000000000003', '000000010000000100000000', 1024, 2],
-])('the log from %s to %s in files of %i MiB has %i', (first, last, mib, count) => {
-  const files = walFilesBetween(first, last, mib * 1024 ** 2);
-  expect(files).toHaveLength(count);
-  expect([files[0], files.at(-1)]).toEqual([first, last]);
 });

@@ -8,27 +8,29 @@ import { DataDirFixture, query } from '../../test/data-dir-fixture.ts';
 
 const cli = join(import.meta.dirname, '../../../cli/src/main.ts');
 
-/** Holds a table `precious`, as does the backup that was made of it, of which it says so. */
+/** One for all tests, with a table that says whether it is what was there before or what was restored. */
 let target: DataDirFixture;
 let out: string;
 let backup: string;
 
 beforeAll(async () => {
   out = await mkdtemp(join(tmpdir(), 'opsfleet-backups-'));
-  const source = await DataDirFixture.create();
-  const postgres = await source.start();
-  await query(postgres, "create table precious as select 'restored' as answer");
-  backup = join(out, 'backup');
-  await run('backup', '--data-dir', source.dataDir, '--to', backup);
-  await source.remove();
-});
-beforeEach(async () => {
   target = await DataDirFixture.create();
   const postgres = await target.start();
-  await query(postgres, "create table precious as select 'there before' as answer");
+  await query(postgres, "create table precious as select 'restored' as answer");
+  backup = join(out, 'backup');
+  await run('backup', '--data-dir', target.dataDir, '--to', backup);
+  await target.stop();
 });
-afterEach(() => target.remove());
-afterAll(() => rm(out, { recursive: true }));
+beforeEach(async () => {
+  const postgres = await target.start();
+  await query(postgres, "update precious set answer = 'there before'");
+});
+afterEach(() => target.stop());
+afterAll(async () => {
+  await target.remove();
+  await rm(out, { recursive: true });
+});
 
 const answer = async () => {
   const postgres = await target.start();
