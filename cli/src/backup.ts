@@ -31,6 +31,7 @@ const command: StoreCommand<typeof FLAGS> = {
   usage: USAGE,
   flags: FLAGS,
   required: 'to',
+  needsEmbedded: true,
   async run(flags, parts) {
     const withMasterKey = flags['with-master-key'] === true;
     const { path, archive, header, manifest, found } = await makeBackup({

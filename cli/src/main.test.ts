@@ -3,10 +3,17 @@ import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type pg from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { migrationsDirectory } from '../../server/src/app.ts';
 import { systemClock } from '../../server/src/platform/clock.ts';
+import { openDatabase } from '../../server/src/platform/db.ts';
 import { createLog } from '../../server/src/platform/log.ts';
+import { migrate, readMigrations } from '../../server/src/platform/migrate.ts';
 import { startEmbeddedPostgres } from '../../server/src/platform/postgres/embedded.ts';
+import { expirePartitions } from '../../server/src/retention/expire.ts';
+import { ensurePartitionsFor } from '../../server/src/retention/maintain.ts';
+import { defaultRetention } from '../../server/src/retention/retention.ts';
 
 /** A busy machine may take long to start a control plane and a fleet. */
 const PATIENCE_MS = 120_000;
@@ -126,6 +133,81 @@ it('backs up into a file that it restores, and prints one line of each', {
     said: expect.stringContaining('holds a database already'),
   });
 });
+
+it('tells which archives there are, and brings one back', { timeout: PATIENCE_MS }, async () => {
+  expect(await run('archive')).toMatchObject({ code: 2, said: expect.stringContaining('list or restore') });
+  expect(await run('archive', '--help')).toMatchObject({
+    code: 0,
+    printed: expect.stringContaining('--partition'),
+  });
+  expect(await run('archive', 'restore')).toMatchObject({
+    code: 2,
+    said: expect.stringContaining('--partition is missing'),
+  });
+  const [dataDir, archives] = [join(temporary, 'data'), join(temporary, 'archives')];
+  Object.assign(environment, { OPSFLEET_DATA_DIR: dataDir, OPSFLEET_ARCHIVE_DIR: archives });
+  expect(await run('archive', 'list')).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('Start it first'),
+  });
+
+  const log = createLog({ level: 'silent' });
+  const embedded = await startEmbeddedPostgres({ dataDir, log, clock: systemClock });
+  try {
+    const name = await archiveOldChecks(embedded.connection, archives);
+    expect(await run('archive', 'list')).toMatchObject({
+      code: 0,
+      printed: expect.stringMatching(new RegExp(`^${name}  0 rows .* gone since .*zst\n`)),
+    });
+    for (const days of ['0', '3651', 'x'])
+      expect(await run('archive', 'restore', '--partition', name, '--days', days)).toMatchObject({
+        code: 1,
+        said: expect.stringContaining('--days must be a whole number from 1 to 3650'),
+      });
+    expect(await run('archive', 'restore', '--partition', 'events_1999_01')).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('There is no archive of events_1999_01'),
+    });
+    expect(await run('archive', 'restore', '--partition', name)).toMatchObject({
+      code: 0,
+      printed: expect.stringContaining(`${name}: 0 rows are back until `),
+    });
+    expect(await run('archive', 'list')).toMatchObject({ printed: expect.stringContaining(' back until ') });
+  } finally {
+    await embedded.stop();
+  }
+});
+
+/** A partition that was made, archived and dropped. Returns its name. */
+async function archiveOldChecks(connection: pg.ClientConfig, directory: string): Promise<string> {
+  const log = createLog({ level: 'silent' });
+  const db = openDatabase({ connection, poolSize: 2, statementTimeoutMs: 0, log });
+  try {
+    const client = await db.dedicated();
+    await migrate(client, await readMigrations(migrationsDirectory));
+    await client.end();
+    const then = new Date('2019-02-10T00:00:00Z');
+    const policy = { interval: 'month', retention: defaultRetention } as const;
+    await ensurePartitionsFor(db.system, {
+      table: 'server_health_checks',
+      instants: [then],
+      now: then,
+      policy,
+    });
+    const gone = await expirePartitions({
+      db,
+      clock: systemClock,
+      retention: defaultRetention,
+      archive: { directory },
+      signal: new AbortController().signal,
+      release: (_tx, { table }) => Promise.resolve(table === 'server_health_checks'),
+    });
+    expect(gone?.archived).toEqual(['server_health_checks_2019_02']);
+    return 'server_health_checks_2019_02';
+  } finally {
+    await db.close();
+  }
+}
 
 const tiny = ['bench', '--servers', '5', '--health-interval', '0.5', '--metrics-interval', '0.5', '--json'];
 

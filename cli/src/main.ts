@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { benchCommand } from '../../bench/src/capacity/command.ts';
+import { archiveCommand } from './archive.ts';
 import { backupCommand } from './backup.ts';
 import { restoreCommand } from './restore.ts';
 
@@ -9,6 +10,10 @@ type Command = { summary: string; run(argv: readonly string[]): Promise<number> 
 const COMMANDS: Readonly<Record<string, Command>> = {
   backup: { summary: 'one file with all of the embedded database, also while it runs', run: backupCommand },
   restore: { summary: 'puts such a file into a data directory', run: restoreCommand },
+  archive: {
+    summary: 'history that was archived: which there is, and one brought back to be read',
+    run: archiveCommand,
+  },
   bench: {
     summary: 'what polling a fleet costs this machine, and how many servers it could carry',
     run: benchCommand,

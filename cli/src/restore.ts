@@ -28,6 +28,7 @@ const command: StoreCommand<typeof FLAGS> = {
   usage: USAGE,
   flags: FLAGS,
   required: 'from',
+  needsEmbedded: true,
   async run(flags, parts) {
     const result = await restoreBackup({ ...parts, from: flags.from!, replace: flags.replace === true });
     const { dataDir, aside, found, endedAt, masterKey } = result;

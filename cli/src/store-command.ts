@@ -10,7 +10,7 @@ export type Flags = Readonly<Record<string, { type: 'string' | 'boolean' }>>;
 
 type Values<F extends Flags> = { [Name in keyof F]?: F[Name]['type'] extends 'string' ? string : boolean };
 
-type Parts = {
+export type Parts = {
   settings: Settings;
   clock: typeof systemClock;
   log: Log;
@@ -18,13 +18,15 @@ type Parts = {
   onProgress(line: string): void;
 };
 
-/** A command that works on the data directory of the embedded database. */
+/** A command that works on what an installation has stored. */
 export type StoreCommand<F extends Flags> = {
   name: string;
   usage: string;
   flags: F;
-  /** The flag without which it can do nothing. */
-  required: keyof F & string;
+  /** The flag without which it can do nothing; null: there is none. */
+  required: (keyof F & string) | null;
+  /** Whether it is for the embedded database alone. */
+  needsEmbedded: boolean;
   /** Returns the line that tells what came of it. */
   run(flags: Values<F>, parts: Parts): Promise<string>;
 };
@@ -61,7 +63,7 @@ export async function runStoreCommand<F extends Flags>(
     });
   }
   try {
-    const settings = settingsOf(flags);
+    const settings = settingsOf(flags, command.needsEmbedded);
     // The control plane beside us comes first.
     setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
     const log = createLog({ level: settings.logLevel });
@@ -97,15 +99,16 @@ function readFlags<F extends Flags>(
     const values: Record<string, unknown> = parseArgs({ args: [...argv], options: flags }).values;
     for (const [name, value] of Object.entries(values))
       if (value === '') return `--${name} must not be empty`;
-    return values[required] === undefined ? `--${required} is missing` : (values as Values<F>);
+    if (required !== null && values[required] === undefined) return `--${required} is missing`;
+    return values as Values<F>;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
 }
 
-function settingsOf(flags: Readonly<Record<string, unknown>>): Settings {
+function settingsOf(flags: Readonly<Record<string, unknown>>, needsEmbedded: boolean): Settings {
   const settings = processSettings();
-  if (settings.databaseUrl !== null) {
+  if (needsEmbedded && settings.databaseUrl !== null) {
     throw new StartupError(
       'DATABASE_URL is set, so the database is not the embedded one. docs/operations.md tells how to back up and restore your own.',
     );
