@@ -5,8 +5,7 @@ CREATE OR REPLACE FUNCTION public.current_organization()
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$
-  select case when current_setting('opsfleet.organization', true) in ('', '*') then null
-              else current_setting('opsfleet.organization', true)::uuid end
+  select nullif(nullif(current_setting('opsfleet.organization', true), ''), '*')::uuid
 $function$;
 
 CREATE OR REPLACE FUNCTION public.is_system()

@@ -20,13 +20,20 @@ export type ConnectionOptions = {
 /** Runs one statement. */
 export type Run = (query: pg.QueryConfig) => Promise<pg.QueryResult>;
 
+/** How a transaction begins that acts for whom the connection was lent. */
+export type Begin = {
+  text: string;
+  /** Whether it acts for nobody outside of one, so that a single statement needs one too. */
+  isNeeded: boolean;
+};
+
 /** Connections to one PostgreSQL that takes writes. */
 export type Connections = {
   /**
    * Lends a pooled connection that acts for `who`. Rejects with AppError `unavailable`, naming why, where the
    * database cannot be had or does not take what it is given for now.
    */
-  use<T>(who: string, work: (run: Run) => Promise<T>): Promise<T>;
+  use<T>(who: string, work: (run: Run, begin: Begin) => Promise<T>): Promise<T>;
   dedicated(): Promise<pg.Client>;
   usage(): { total: number; idle: number; waiting: number };
   close(): Promise<void>;
@@ -47,8 +54,14 @@ types.setTypeParser(pg.types.builtins.INT8, text => {
   return value;
 });
 
-/** `opsfleet.organization` of a pooled connection as it is set now, so that it is sent only when it changes. */
-type Session = { who: string | null; watched: Watched };
+/**
+ * `opsfleet.organization` of a pooled connection as it is set now, so that it is sent only when it changes. Where the
+ * database has Citus, it is set for nobody: row security is looked at by other servers, and these learn only what is set
+ * within a transaction.
+ */
+type Session = { who: string | null; hasCitus: boolean; watched: Watched };
+
+const nobody = '';
 
 /** Opens the pool. Connections are made on first use. */
 export function createConnections(options: ConnectionOptions): Connections {
@@ -71,6 +84,7 @@ export function createConnections(options: ConnectionOptions): Connections {
     if (known !== undefined) return known;
     const session = {
       who: null,
+      hasCitus: false,
       watched: { pid: null, bytesRead: () => bytesRead(client), sever: () => sever(client) },
     };
     sessions.set(client, session);
@@ -80,14 +94,17 @@ export function createConnections(options: ConnectionOptions): Connections {
   async function become(session: Session, who: string, run: Run): Promise<void> {
     session.who = null;
     const { rows } = await run({
-      text: 'select set_config($1, $2, false), pg_is_in_recovery() as standby, pg_backend_pid() as pid',
-      values: ['opsfleet.organization', who],
+      text: `select set_config('opsfleet.organization', case when citus.found then $1 else $2 end, false),
+        citus.found as "hasCitus", pg_is_in_recovery() as standby, pg_backend_pid() as pid
+        from (select to_regclass('pg_catalog.pg_dist_partition') is not null as found) as citus`,
+      values: [nobody, who],
     });
-    const { standby, pid } = rows[0] as { standby: boolean; pid: number };
+    const { standby, pid, hasCitus } = rows[0] as { standby: boolean; pid: number; hasCitus: boolean };
     // After a failover the old primary may come back as a standby, at the address that we know.
     if (standby) throw new StandbyError();
     session.watched.pid = pid;
-    session.who = who;
+    session.hasCitus = hasCitus;
+    session.who = hasCitus ? nobody : who;
   }
 
   return {
@@ -104,8 +121,8 @@ export function createConnections(options: ConnectionOptions): Connections {
         lent += 1;
         const session = sessionOf(client);
         const run: Run = query => watch.over(session.watched, client!.query(query));
-        if (session.who !== who) await become(session, who, run);
-        return await work(run);
+        if (session.who !== (session.hasCitus ? nobody : who)) await become(session, who, run);
+        return await work(run, session.hasCitus ? actingFor(who) : { text: 'begin', isNeeded: false });
       } catch (error) {
         broken = error instanceof StandbyError || isConnectionFailure(error);
         throw asAnswer(error);
@@ -131,6 +148,11 @@ export function createConnections(options: ConnectionOptions): Connections {
   };
 }
 
+const actingFor = (who: string): Begin => ({
+  text: `begin; set local opsfleet.organization to ${pg.escapeLiteral(who)}`,
+  isNeeded: true,
+});
+
 function createPool(options: ConnectionOptions, asRole: string): pg.Pool {
   const pool = new pg.Pool({
     ...options.connection,
@@ -140,7 +162,7 @@ function createPool(options: ConnectionOptions, asRole: string): pg.Pool {
     connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: idleTimeoutMs,
     keepAlive: true,
-    options: `-c statement_timeout=${options.statementTimeoutMs} -c lock_timeout=${lockTimeoutMs} -c timezone=UTC -c datestyle=ISO${asRole}`,
+    options: `-c statement_timeout=${options.statementTimeoutMs} -c lock_timeout=${lockTimeoutMs} -c timezone=UTC -c datestyle=ISO -c citus.propagate_set_commands=local${asRole}`,
   });
   // Without a listener, an idle connection that the server ends would end this process.
   pool.on('error', error => options.log.warn({ err: error }, 'database connection lost'));

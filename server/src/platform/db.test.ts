@@ -5,6 +5,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { DataDirFixture, query } from '../../test/data-dir-fixture.ts';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
+import { standInForCitus } from '../../test/fakes/citus-stand-in.ts';
 import type { OrganizationId } from '../ids.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { isFaultOfValues } from './database-failure.ts';
@@ -62,6 +63,35 @@ describe('a tenant', () => {
       insert into server_groups (organization_id, id, name, created_at, updated_at)
       values (${two}, ${randomUUID()}, 'forged', now(), now())`);
     await expect(forged).rejects.toThrow('row-level security');
+  });
+});
+
+describe('where the database has Citus', () => {
+  let distributed: TestDatabase;
+  beforeAll(async () => {
+    distributed = await createTestDatabase();
+    await standInForCitus(distributed);
+  });
+  afterAll(() => distributed.close());
+
+  const whom = sql<{ who: string; isWithin: boolean }>`
+    select current_setting('opsfleet.organization') as who, now() < statement_timestamp() as "isWithin"`;
+
+  it('each statement is in a transaction that says for whom', async () => {
+    const asked = Array.from({ length: 300 }, (_value, index) => organizations[index % 5]!);
+    const answers = await Promise.all(asked.map(id => distributed.db.tenant(id).one(whom)));
+    for (const [index, answer] of answers.entries())
+      expect(answer).toEqual({ who: asked[index], isWithin: true });
+    expect(await distributed.db.system.one(whom)).toEqual({ who: '*', isWithin: true });
+    expect(await distributed.db.system.transaction(tx => tx.one(whom))).toEqual({ who: '*', isWithin: true });
+  });
+
+  it('a statement that fails changes nothing, and the next one is not of its transaction', async () => {
+    const { system } = distributed.db;
+    const twice = sql`insert into organizations (id, name, created_at, updated_at)
+      select ${organizations[0]}, 'twice', now(), now() from generate_series(1, 2)`;
+    await expect(system.execute(twice)).rejects.toThrow('duplicate key');
+    expect(await system.many(sql`select id from organizations`)).toEqual([]);
   });
 });
 

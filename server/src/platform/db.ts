@@ -12,7 +12,13 @@ import {
 import type pg from 'pg';
 import type { OrganizationId } from '../ids.ts';
 import { arrayLiteral } from './array-literal.ts';
-import { type ConnectionOptions, type Connections, createConnections, type Run } from './connections.ts';
+import {
+  type Begin,
+  type ConnectionOptions,
+  type Connections,
+  createConnections,
+  type Run,
+} from './connections.ts';
 
 export { sql };
 export type Sql<Row> = RawBuilder<Row>;
@@ -106,7 +112,11 @@ export function openDatabase(options: ConnectionOptions): Database {
 }
 
 function statements(connections: Connections, who: string): Queryable {
-  return queryable(query => connections.use(who, run => run(query)));
+  return queryable(query =>
+    connections.use(who, (run, begin) =>
+      begin.isNeeded ? inTransaction(run, begin, () => run(query)) : run(query),
+    ),
+  );
 }
 
 async function transaction<T>(
@@ -114,18 +124,20 @@ async function transaction<T>(
   who: string,
   work: (tx: Queryable) => Promise<T>,
 ): Promise<T> {
-  return connections.use(who, async run => {
-    await run({ text: 'begin' });
-    try {
-      const result = await work(queryable(run));
-      await run({ text: 'commit' });
-      return result;
-    } catch (error) {
-      // A dead connection rolls back by itself; the first error is the one worth reporting.
-      await run({ text: 'rollback' }).catch(() => undefined);
-      throw error;
-    }
-  });
+  return connections.use(who, (run, begin) => inTransaction(run, begin, () => work(queryable(run))));
+}
+
+async function inTransaction<T>(run: Run, begin: Begin, work: () => Promise<T>): Promise<T> {
+  await run({ text: begin.text });
+  try {
+    const result = await work();
+    await run({ text: 'commit' });
+    return result;
+  } catch (error) {
+    // A dead connection rolls back by itself; the first error is the one worth reporting.
+    await run({ text: 'rollback' }).catch(() => undefined);
+    throw error;
+  }
 }
 
 function queryable(run: Run): Queryable {
