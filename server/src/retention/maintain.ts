@@ -1,6 +1,6 @@
 import { advisoryLocks } from '../platform/advisory-locks.ts';
 import { sqlState, violatedConstraint } from '../platform/database-failure.ts';
-import { type Queryable, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
+import { type Queryable, type Sql, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import {
   intervalOf,
   isSameSpan,
@@ -210,10 +210,17 @@ export async function attachPartition(
     }
     await tx.execute(sql`alter table ${name} enable row level security, force row level security`);
     await tx.execute(sql`drop policy if exists tenant on ${name}`);
-    await tx.execute(sql`create policy tenant on ${name}
-      using (organization_id = (select current_organization()) or (select is_system()))`);
+    await tx.execute(sql`create policy tenant on ${name} using (${await policyOf(tx, partition.table)})`);
     await tx.execute(sql`alter table ${table} attach partition ${name}
       for values from (${sql.lit(partition.from.toISOString())}) to (${sql.lit(partition.to.toISOString())})`);
     return exists ? 'reattached' : 'created';
   });
+}
+
+/** What a table's policy asks for. */
+async function policyOf(tx: SystemTx, table: PartitionedTable): Promise<Sql<unknown>> {
+  const { condition } = await tx.one(sql<{ condition: string }>`
+    select pg_get_expr(polqual, polrelid) as condition from pg_policy
+    where polrelid = ${table}::regclass and polname = 'tenant'`);
+  return sql.raw(condition);
 }

@@ -102,7 +102,8 @@ export async function loadServerTokens(
   servers: readonly { organizationId: OrganizationId; serverId: ServerId }[],
 ): Promise<SealedServerToken[]> {
   // The lateral join looks each one up. Left to itself the planner hashes the secrets of the whole installation
-  // for every 3,000 that are asked for: 205 ms instead of 16 in a fleet of 100,000.
+  // for every 3,000 that are asked for: 205 ms instead of 16 in a fleet of 100,000. It is one row by its key anyway: the
+  // grouping keeps it from becoming a join, as OFFSET 0 would, which Citus does not take.
   return db.many(sql<SealedServerToken>`
     select s.organization_id as "organizationId", s.server_id as "serverId", s.purpose, s.origin,
            s.data_key_id as "dataKeyId", s.version, s.nonce, s.ciphertext,
@@ -114,7 +115,7 @@ export async function loadServerTokens(
     cross join lateral (
       select * from server_secrets
       where organization_id = wanted.organization_id and server_id = wanted.server_id and purpose = 'polling_token'
-      offset 0) as s
+      group by organization_id, server_id, purpose) as s
     join data_keys k on k.organization_id = s.organization_id and k.id = s.data_key_id`);
 }
 

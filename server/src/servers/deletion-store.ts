@@ -1,5 +1,5 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
-import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
+import { type SystemDb, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 
 /** A server that may be gone. */
 export type FormerServer = { organizationId: OrganizationId; serverId: ServerId };
@@ -14,26 +14,37 @@ const rowsAtOnce = 2_000;
 const lastLookAfter = sql`interval '1 hour'`;
 
 /**
+ * Puts a server that the transaction deletes into the queue. A trigger has done so, whoever deletes it, but where the
+ * servers are distributed: then there is none.
+ */
+export async function rememberDeleted(tx: TenantTx, id: ServerId): Promise<void> {
+  await tx.execute(sql`
+    insert into deleted_servers (organization_id, server_id, deleted_at) values (${tx.organizationId}, ${id}, now())
+    on conflict (organization_id, server_id) do update set deleted_at = excluded.deleted_at, cleared_at = null`);
+}
+
+/**
  * Deletes a part of the history of one deleted server, in a transaction of its own. Returns how many rows that were, or
  * null where nothing is left to do, or others are at it. Killed at any moment, it goes on from where it was. A server
  * that is there again, from a backup, keeps its history.
  */
 export async function clearHistory(db: SystemDb, histories: readonly History[]): Promise<number | null> {
   return db.transaction(async tx => {
-    const server = await tx.maybeOne<FormerServer & { wasCleared: boolean; isBack: boolean }>(sql`
-      select organization_id as "organizationId", server_id as "serverId", cleared_at is not null as "wasCleared",
-        exists (select from managed_servers s
-                where s.organization_id = d.organization_id and s.id = d.server_id) as "isBack"
-      from deleted_servers d where cleared_at is null or deleted_at < now() - ${lastLookAfter}
+    const server = await tx.maybeOne<FormerServer & { wasCleared: boolean }>(sql`
+      select organization_id as "organizationId", server_id as "serverId", cleared_at is not null as "wasCleared"
+      from deleted_servers where cleared_at is null or deleted_at < now() - ${lastLookAfter}
       order by deleted_at limit 1 for update skip locked`);
     if (server === null) return null;
+    // By itself: the queue and the servers may lie on different machines.
+    const { isBack } = await tx.one<{ isBack: boolean }>(sql`
+      select exists (select from managed_servers
+                     where organization_id = ${server.organizationId} and id = ${server.serverId}) as "isBack"`);
     let deleted = 0;
-    if (!server.isBack)
-      for (const history of histories) deleted += await history(tx, server, rowsAtOnce - deleted);
+    if (!isBack) for (const history of histories) deleted += await history(tx, server, rowsAtOnce - deleted);
     if (deleted < rowsAtOnce) {
       const isIt = sql`organization_id = ${server.organizationId} and server_id = ${server.serverId}`;
       await tx.execute(
-        server.wasCleared || server.isBack
+        server.wasCleared || isBack
           ? sql`delete from deleted_servers where ${isIt}`
           : sql`update deleted_servers set cleared_at = now() where ${isIt}`,
       );

@@ -1,6 +1,7 @@
 import type { HealthStatus } from '../events/event.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, sql, type TenantDb, type TenantTx } from '../platform/db.ts';
+import { rememberDeleted } from './deletion-store.ts';
 import type { AdapterName, ServerStatus } from './server.ts';
 import { slotCount, slotOf } from './server.ts';
 
@@ -227,6 +228,7 @@ export async function updateServer(
 export async function deleteServer(tx: TenantTx, id: ServerId): Promise<string | null> {
   const row = await tx.maybeOne<{ name: string }>(sql`
     delete from managed_servers where organization_id = ${tx.organizationId} and id = ${id} returning name`);
+  if (row !== null) await rememberDeleted(tx, id);
   return row?.name ?? null;
 }
 
