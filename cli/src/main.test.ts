@@ -4,7 +4,7 @@ import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { migrationsDirectory } from '../../server/src/app.ts';
 import { systemClock } from '../../server/src/platform/clock.ts';
 import { openDatabase } from '../../server/src/platform/db.ts';
@@ -208,6 +208,33 @@ async function archiveOldChecks(connection: pg.ClientConfig, directory: string):
     await db.close();
   }
 }
+
+it('distributes no database that is not named, and no other flag', { timeout: PATIENCE_MS }, async () => {
+  expect(await run('db', '--help')).toMatchObject({ code: 0, printed: expect.stringContaining('--dry-run') });
+  expect(await run('db', 'drop')).toMatchObject({
+    code: 2,
+    said: expect.stringContaining('"distribute" is the only command'),
+  });
+  expect(await run('db', 'distribute', '--force')).toMatchObject({
+    code: 2,
+    said: expect.stringContaining('there is no flag "--force"'),
+  });
+  expect(await run('db', 'distribute')).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('DATABASE_URL is not set. The embedded database is one machine'),
+  });
+});
+
+it('distributes nothing where there is no Citus', { timeout: PATIENCE_MS }, async () => {
+  const { host, port, user, database } = inject('postgres');
+  environment['DATABASE_URL'] =
+    `postgres://${user}@/${database}?host=${encodeURIComponent(host)}&port=${port}`;
+  expect(await run('db', 'distribute', '--dry-run')).toMatchObject({
+    code: 1,
+    printed: '',
+    said: expect.stringContaining('the extension citus is not installed where the database is'),
+  });
+});
 
 const tiny = ['bench', '--servers', '5', '--health-interval', '0.5', '--metrics-interval', '0.5', '--json'];
 

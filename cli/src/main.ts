@@ -2,6 +2,7 @@
 import { benchCommand } from '../../bench/src/capacity/command.ts';
 import { archiveCommand } from './archive.ts';
 import { backupCommand } from './backup.ts';
+import { dbCommand } from './db.ts';
 import { restoreCommand } from './restore.ts';
 
 /** A subcommand takes what follows its name and returns the exit code. */
@@ -17,6 +18,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   bench: {
     summary: 'what polling a fleet costs this machine, and how many servers it could carry',
     run: benchCommand,
+  },
+  db: {
+    summary: 'spreads the tables of your PostgreSQL over several machines (Citus)',
+    run: dbCommand,
   },
 };
 

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { createAuthenticator } from './auth/authenticate.ts';
 import type { Settings } from './config.ts';
 import type { Context } from './context.ts';
+import { isDistributed } from './distribution/state.ts';
 import { createEventFeed } from './events/feed.ts';
 import { adoptRestoredEvents } from './events/store.ts';
 import { newId, type WorkerId } from './ids.ts';
@@ -83,8 +84,8 @@ export async function startApp(options: AppOptions): Promise<App> {
   try {
     const db = await openChecked(options);
     stops.push(() => db.close());
-    await prepareDatabase(db, options);
-    return { ...(await startRoles(db, options, stops)), stop };
+    const prepared = { ...options, isDistributed: await prepareDatabase(db, options) };
+    return { ...(await startRoles(db, prepared, stops)), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -103,7 +104,8 @@ async function openChecked({ settings, connection, clock, log }: AppOptions): Pr
   return openDatabase({ ...access, role: await stepDown(entrance) });
 }
 
-async function prepareDatabase(db: Database, { settings, clock, log }: AppOptions): Promise<void> {
+/** Whether its tables are spread over several machines. */
+async function prepareDatabase(db: Database, { settings, clock, log }: AppOptions): Promise<boolean> {
   const client = await db.dedicated();
   try {
     const applied = await migrate(client, await readMigrations(migrationsDirectory));
@@ -111,6 +113,7 @@ async function prepareDatabase(db: Database, { settings, clock, log }: AppOption
   } finally {
     await client.end();
   }
+  const isSpread = await isDistributed(db.system);
   await ensurePartitions(db.system, { now: clock.now(), interval: settings.partitionInterval });
   const adopted = await adoptRestoredEvents(db.system);
   if (adopted > 0) {
@@ -119,11 +122,16 @@ async function prepareDatabase(db: Database, { settings, clock, log }: AppOption
       'the database was restored from another; its events were put before the new ones',
     );
   }
+  return isSpread;
 }
 
 type Stops = (() => Promise<void>)[];
 
-async function startRoles(db: Database, options: AppOptions, stops: Stops): Promise<Omit<App, 'stop'>> {
+async function startRoles(
+  db: Database,
+  options: AppOptions & { isDistributed: boolean },
+  stops: Stops,
+): Promise<Omit<App, 'stop'>> {
   const { settings, clock, log } = options;
   const secure = settings.publicUrl?.startsWith('https:') ?? false;
   const stopping = new AbortController();
@@ -155,10 +163,12 @@ async function startRoles(db: Database, options: AppOptions, stops: Stops): Prom
       ...context,
       ...settings,
       references: referenceProbes(options, stops),
-      store: createPollStore(db.system, clock, {
-        interval: settings.partitionInterval,
-        retention: settings.retention,
-      }),
+      store: createPollStore(
+        db.system,
+        clock,
+        { interval: settings.partitionInterval, retention: settings.retention },
+        options.isDistributed,
+      ),
       openToken: (sealed, origin) => openServerToken(context.keyring, sealed, origin),
       worker: workerOf(options),
       pin: options.pin,

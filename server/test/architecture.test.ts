@@ -61,6 +61,7 @@ describe('direction', () => {
     'metrics',
     'polling',
     'live',
+    'distribution',
     'system',
     'backup',
   ];

@@ -35,10 +35,8 @@ export async function migrate(client: pg.Client, migrations: readonly Migration[
       `create table if not exists schema_migrations (
          name text primary key, checksum text not null, applied_at timestamptz not null default now())`,
     );
-    const rows = await readHistory(client);
-    checkHistory(rows, migrations);
     const applied: string[] = [];
-    for (const migration of migrations.slice(rows.length)) {
+    for (const migration of await missing(client, migrations)) {
       await apply(client, migration);
       applied.push(migration.name);
     }
@@ -57,13 +55,31 @@ export async function checkMigrations(
   client: pg.Client,
   migrations: readonly Migration[],
 ): Promise<string | null> {
-  const { rows } = await client.query<{ there: boolean }>(
-    "select to_regclass('schema_migrations') is not null as there",
-  );
-  if (!rows[0]!.there) return null;
+  if (!(await hasHistory(client))) return null;
   const applied = await readHistory(client);
   checkHistory(applied, migrations);
   return applied.at(-1)?.name ?? null;
+}
+
+/** Those that the database has not had yet. Refuses what `migrate` refuses, and changes nothing. */
+export async function pendingMigrations(
+  client: pg.Client,
+  migrations: readonly Migration[],
+): Promise<readonly Migration[]> {
+  return (await hasHistory(client)) ? missing(client, migrations) : migrations;
+}
+
+async function missing(client: pg.Client, migrations: readonly Migration[]): Promise<readonly Migration[]> {
+  const applied = await readHistory(client);
+  checkHistory(applied, migrations);
+  return migrations.slice(applied.length);
+}
+
+async function hasHistory(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ there: boolean }>(
+    "select to_regclass('schema_migrations') is not null as there",
+  );
+  return rows[0]!.there;
 }
 
 type Applied = { name: string; checksum: string };
