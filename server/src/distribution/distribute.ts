@@ -124,7 +124,7 @@ async function spread(db: SystemDb, { isDryRun, say, placement = ours }: Distrib
   const [first] = placement.distributed;
   for (const { table, kind } of plan) {
     const is = known.get(table);
-    if (is !== undefined && is !== kind)
+    if (is !== undefined && is !== kind && is !== 'managed')
       throw new StartupError(`${table} is ${is} already, and should be ${kind}`);
     const what = kind === 'reference' ? 'a reference table' : 'distributed by organization_id';
     if (is === kind) say(`${table}: is ${what} already`);

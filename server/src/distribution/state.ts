@@ -2,7 +2,7 @@ import { type Queryable, sql } from '../platform/db.ts';
 import { StartupError } from '../platform/errors.ts';
 import { placement as ours, type Placement } from './tables.ts';
 
-/** How a table lies as Citus knows it. `managed`: local, and Citus has it in its books. */
+/** How a table lies as Citus knows it. `managed`: local, and in its books, as it refers to a reference table. */
 export type Kind = 'distributed' | 'reference' | 'managed';
 
 /** Whether the database has the extension. */
@@ -36,7 +36,7 @@ export async function isDistributed(db: Queryable, placement: Placement = ours):
   if (!(await hasCitus(db))) return false;
   const kinds = await kindsOf(db);
   const placed = [...placement.reference, ...placement.distributed];
-  const missing = placed.filter(table => !kinds.has(table));
+  const missing = placed.filter(table => (kinds.get(table) ?? 'managed') === 'managed');
   if (missing.length === placed.length) return false;
   const unforced = await db.many(sql<{ name: string }>`
     select relname as name from pg_class

@@ -68,7 +68,7 @@ export async function listGroups(
       select dynamic.matching + count(*) as server_count
       from server_group_members m
       join managed_servers s on s.organization_id = m.organization_id and s.id = m.server_id
-      where m.organization_id = g.organization_id and m.group_id = g.id and ${matchesGroup} is not true
+      where m.organization_id = ${db.organizationId} and m.group_id = g.id and ${matchesGroup} is not true
     ) members`);
 }
 

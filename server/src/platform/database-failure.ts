@@ -7,10 +7,17 @@ export function sqlState(error: unknown): string | null {
   return cause instanceof pg.DatabaseError ? (cause.code ?? null) : null;
 }
 
+/**
+ * What another machine of a Citus cluster has refused comes without the name, and in the message the number of the part of
+ * the table follows it; they begin at 102008.
+ */
+const toldInMessage = /\bconstraint "(.+?)(?:_\d{6,})?"/;
+
 /** The name of the violated constraint, or null. */
 export function violatedConstraint(error: unknown): string | null {
   const cause = error instanceof AppError ? error.cause : error;
-  return cause instanceof pg.DatabaseError ? (cause.constraint ?? null) : null;
+  if (!(cause instanceof pg.DatabaseError)) return null;
+  return cause.constraint ?? toldInMessage.exec(cause.message)?.[1] ?? null;
 }
 
 // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions, shutdown and

@@ -102,26 +102,41 @@ export async function loadSlots(db: SystemDb, slots: readonly number[]): Promise
 }
 
 /** These servers again, as far as they are still to be polled. */
-export const loadServers = (db: SystemTx, keys: readonly ServerKey[]): Promise<PolledServer[]> =>
-  serversOf(db, keys, sql``);
-
-/** The same, and nobody changes them before the end of the transaction. */
-export const lockServers = (tx: SystemTx, keys: readonly ServerKey[]): Promise<PolledServer[]> =>
-  serversOf(tx, keys, sql`for no key update`);
-
-async function serversOf(
-  db: SystemTx,
-  keys: readonly ServerKey[],
-  lock: Sql<unknown>,
-): Promise<PolledServer[]> {
+export async function loadServers(db: SystemTx, keys: readonly ServerKey[]): Promise<PolledServer[]> {
   const rows = await db.many<Row>(sql`
     select ${columns} from managed_servers
     where (organization_id, id) in ${unnest([
       ['uuid', keys.map(key => key.organizationId)],
       ['uuid', keys.map(key => key.id)],
     ])}
-      and status = 'active' ${lock}`);
+      and status = 'active'`);
   return rows.map(toServer);
+}
+
+/**
+ * The same, and nobody changes them before the end of the transaction. One organization after the other, in one order: a
+ * lock is of one machine, where they are spread over several.
+ */
+export async function lockServers(tx: SystemTx, keys: readonly ServerKey[]): Promise<PolledServer[]> {
+  const rows: Row[] = [];
+  for (const [organizationId, ids] of [...byOrganization(keys)].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    rows.push(
+      ...(await tx.many<Row>(sql`
+        select ${columns} from managed_servers
+        where organization_id = ${organizationId} and id = any(${ids}::uuid[]) and status = 'active'
+        for no key update`)),
+    );
+  return rows.map(toServer);
+}
+
+function byOrganization(keys: readonly ServerKey[]): Map<OrganizationId, ServerId[]> {
+  const ids = new Map<OrganizationId, ServerId[]>();
+  for (const { organizationId, id } of keys) {
+    const others = ids.get(organizationId);
+    if (others === undefined) ids.set(organizationId, [id]);
+    else others.push(id);
+  }
+  return ids;
 }
 
 /** The servers somebody asked to have checked. */

@@ -43,7 +43,7 @@ export async function endLeases(db: SystemDb, seen: readonly FreeSlot[]): Promis
 export async function havePolledServers(db: SystemTx, slots: readonly number[]): Promise<boolean> {
   const { found } = await db.one<{ found: boolean }>(sql`
     select exists (
-      select from managed_servers where slot = any(${slots}::smallint[]) and status = 'active') as found`);
+      select 1 from managed_servers where slot = any(${slots}::smallint[]) and status = 'active') as found`);
   return found;
 }
 

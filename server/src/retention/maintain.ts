@@ -140,7 +140,7 @@ async function prepare(db: SystemDb, { table, wanted, now, changes }: Task): Pro
 
 async function isEmpty(db: Queryable, name: string): Promise<boolean> {
   const { empty } = await db.one(
-    sql<{ empty: boolean }>`select not exists (select from ${sql.id(name)}) as empty`,
+    sql<{ empty: boolean }>`select not exists (select 1 from ${sql.id(name)}) as empty`,
   );
   return empty;
 }

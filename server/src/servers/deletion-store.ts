@@ -37,7 +37,7 @@ export async function clearHistory(db: SystemDb, histories: readonly History[]):
     if (server === null) return null;
     // By itself: the queue and the servers may lie on different machines.
     const { isBack } = await tx.one<{ isBack: boolean }>(sql`
-      select exists (select from managed_servers
+      select exists (select 1 from managed_servers
                      where organization_id = ${server.organizationId} and id = ${server.serverId}) as "isBack"`);
     let deleted = 0;
     if (!isBack) for (const history of histories) deleted += await history(tx, server, rowsAtOnce - deleted);
