@@ -112,20 +112,23 @@ async function checkNobodyWorks(client: pg.Client, db: SystemDb): Promise<void> 
 
 async function spread(db: SystemDb, { isDryRun, say, placement = ours }: DistributeOptions): Promise<void> {
   const would = isDryRun ? 'would be ' : '';
-  for (const name of await functionsToShare(db)) {
-    say(`function ${name}: ${would}copied to every machine`);
-    if (!isDryRun) await db.execute(sql`select create_distributed_function(${name})`);
-  }
   const known = await kindsOf(db);
   const plan = [
     ...placement.reference.map(table => ({ table, kind: 'reference' as const })),
     ...placement.distributed.map(table => ({ table, kind: 'distributed' as const })),
   ];
-  const [first] = placement.distributed;
   for (const { table, kind } of plan) {
     const is = known.get(table);
     if (is !== undefined && is !== kind && is !== 'managed')
       throw new StartupError(`${table} is ${is} already, and should be ${kind}`);
+  }
+  for (const name of await functionsToShare(db)) {
+    say(`function ${name}: ${would}copied to every machine`);
+    if (!isDryRun) await db.execute(sql`select create_distributed_function(${name})`);
+  }
+  const [first] = placement.distributed;
+  for (const { table, kind } of plan) {
+    const is = known.get(table);
     const what = kind === 'reference' ? 'a reference table' : 'distributed by organization_id';
     if (is === kind) say(`${table}: is ${what} already`);
     else say(`${table}: ${would}${kind === 'reference' ? 'made ' : ''}${what}`);
