@@ -63,6 +63,9 @@ type Session = { who: string | null; hasCitus: boolean; watched: Watched };
 
 const nobody = '';
 
+// Where the database has no Citus, the last one is a setting that nobody reads.
+const sessionOptions = '-c timezone=UTC -c datestyle=ISO -c citus.propagate_set_commands=local';
+
 /** Opens the pool. Connections are made on first use. */
 export function createConnections(options: ConnectionOptions): Connections {
   const { log, clock = systemClock } = options;
@@ -137,7 +140,7 @@ export function createConnections(options: ConnectionOptions): Connections {
         ...options.connection,
         connectionTimeoutMillis: dedicatedTimeoutMs,
         keepAlive: true,
-        options: `-c timezone=UTC -c datestyle=ISO${asRole}`,
+        options: `${sessionOptions}${asRole}`,
       });
       client.on('error', error => log.warn({ err: error }, 'dedicated database connection lost'));
       await client.connect();
@@ -162,7 +165,7 @@ function createPool(options: ConnectionOptions, asRole: string): pg.Pool {
     connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: idleTimeoutMs,
     keepAlive: true,
-    options: `-c statement_timeout=${options.statementTimeoutMs} -c lock_timeout=${lockTimeoutMs} -c timezone=UTC -c datestyle=ISO -c citus.propagate_set_commands=local${asRole}`,
+    options: `-c statement_timeout=${options.statementTimeoutMs} -c lock_timeout=${lockTimeoutMs} ${sessionOptions}${asRole}`,
   });
   // Without a listener, an idle connection that the server ends would end this process.
   pool.on('error', error => options.log.warn({ err: error }, 'database connection lost'));

@@ -103,8 +103,28 @@ export async function copyIn(
   await pipeline(createReadStream(join(directory, archive.file)), createZstdDecompress(), into, { signal });
 }
 
+/**
+ * A transaction that acts for the whole installation, and changes nothing unless `work` commits. Row security would hide
+ * every row from another, and where the tables are distributed other machines learn of it in a transaction alone.
+ */
+export async function forAll<T>(client: pg.Client, begin: string, work: () => Promise<T>): Promise<T> {
+  await client.query(begin);
+  try {
+    await client.query(`set local opsfleet.organization to '*'`);
+    return await work();
+  } finally {
+    await client.query('rollback').catch(() => undefined);
+  }
+}
+
+const oneMoment = 'begin transaction isolation level repeatable read read only';
+
 /** What a table holds, in these columns. */
-export async function contentOf(
+export const contentOf = (client: pg.Client, name: string, columns: readonly string[]): Promise<Content> =>
+  forAll(client, oneMoment, () => readContent(client, name, columns));
+
+/** The same, in a transaction that acts for the whole installation. */
+export async function readContent(
   client: pg.Client,
   name: string,
   columns: readonly string[],
@@ -125,15 +145,14 @@ async function columnsOf(client: pg.Client, name: string): Promise<string[]> {
 }
 
 /** Both what is counted and what is written are of one moment. */
-async function copyOut(
+function copyOut(
   client: pg.Client,
   { name, columns }: { name: string; columns: readonly string[] },
   path: string,
   signal: AbortSignal,
 ): Promise<{ content: Content; sentRows: number; sent: string }> {
-  await client.query('begin transaction isolation level repeatable read read only');
-  try {
-    const content = await contentOf(client, name, columns);
+  return forAll(client, oneMoment, async () => {
+    const content = await readContent(client, name, columns);
     const out = client.query(
       copyTo(`copy (select ${list(columns)} from ${quoted(name)}) to stdout (format csv, header)`),
     );
@@ -143,9 +162,7 @@ async function copyOut(
     const file = createWriteStream(path, { flags: 'wx', mode: 0o600, flush: true });
     await pipeline(out, sent.through, compress, file, { signal });
     return { content, sentRows: out.rowCount, sent: sent.hex() };
-  } finally {
-    await client.query('rollback').catch(() => undefined);
-  }
+  });
 }
 
 type Found = { bytes: number; file: string; text: string; rows: number };

@@ -56,7 +56,6 @@ export async function expirePartitions(parts: ExpiryParts): Promise<Expiry | nul
       advisoryLocks.expiry,
     ]);
     if (rows[0]?.locked !== true) return null;
-    await client.query(`select set_config('opsfleet.organization', '*', false)`);
     return await expireAll(parts, client);
   } finally {
     parts.signal.removeEventListener('abort', giveUp);
@@ -177,18 +176,23 @@ async function isArchived(
   return isIntact(directory, newest, signal);
 }
 
-/** Concurrently, so that neither readers nor writers wait. What a killed process had begun is completed. */
+/**
+ * Concurrently, so that neither readers nor writers wait; Citus cannot, and has them wait for a moment. What a killed
+ * process had begun is completed.
+ */
 async function detach(db: SystemDb, client: pg.Client, { table, name }: Partition): Promise<void> {
   const attached = (await partitionsOf(db, [table])).find(each => each.name === name);
   if (attached === undefined) return;
-  if (attached.detaching) await finalizeDetach(db, attached);
-  else {
-    const { rows } = await client.query<{ text: string }>(
-      `select format('alter table %I detach partition %I concurrently', $1::text, $2::text) as text`,
-      [table, name],
-    );
-    await client.query(rows[0]!.text);
+  if (attached.detaching) {
+    await finalizeDetach(db, attached);
+    return;
   }
+  const { rows } = await client.query<{ text: string }>(
+    `select format('alter table %I detach partition %I', $1::text, $2::text)
+       || case when to_regclass('pg_catalog.pg_dist_partition') is null then ' concurrently' else '' end as text`,
+    [table, name],
+  );
+  await client.query(rows[0]!.text);
 }
 
 async function drop(db: SystemDb, { name }: Partition, at: Date): Promise<void> {

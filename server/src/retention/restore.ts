@@ -3,7 +3,7 @@ import { installation } from '../ids.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Database, SystemDb } from '../platform/db.ts';
 import { StartupError } from '../platform/errors.ts';
-import { contentOf, copyIn, isIntact, quoted } from './archive.ts';
+import { copyIn, forAll, isIntact, quoted, readContent } from './archive.ts';
 import { attachPartition, partitionsOf } from './maintain.ts';
 import { type Archive, listArchives, markRestored, retiredPartitions } from './store.ts';
 
@@ -35,7 +35,6 @@ export async function restoreArchive(
   await markRestored(db.system, archive.id, until);
   const client = await db.dedicated();
   try {
-    await client.query(`select set_config('opsfleet.organization', '*', false)`);
     const counts = await fill(client, archive, { directory, signal });
     await attachPartition(db.system, archive.partition);
     return { archive, ...counts, until };
@@ -66,15 +65,14 @@ async function fill(
   { directory, signal }: { directory: string; signal: AbortSignal },
 ): Promise<Pick<Restored, 'rows' | 'ofDeleted'>> {
   const { name, table } = archive.partition;
-  await client.query('begin');
-  try {
+  return forAll(client, 'begin', async () => {
     // What a killed call has left. It is no partition, and the one of that name is gone.
     await client.query(`drop table if exists ${quoted(name)}`);
     await client.query(
       `create table ${quoted(name)} (like ${quoted(table)} including defaults including constraints)`,
     );
     await copyIn(client, name, { directory, archive, signal });
-    const content = await contentOf(client, name, archive.columns);
+    const content = await readContent(client, name, archive.columns);
     if (content.rows !== archive.rows || content.rowHash !== archive.rowHash) {
       throw new StartupError(
         `The rows of ${archive.file} are not those that were archived; nothing was brought back.`,
@@ -83,17 +81,14 @@ async function fill(
     const ofDeleted = await deleteOrphans(client, archive);
     await client.query('commit');
     return { rows: archive.rows - ofDeleted, ofDeleted };
-  } catch (error) {
-    await client.query('rollback').catch(() => undefined);
-    throw error;
-  }
+  });
 }
 
 /** What has been deleted stays deleted. Events of the installation itself are of no organization. */
 async function deleteOrphans(client: pg.Client, { partition, columns }: Archive): Promise<number> {
   const isThere = columns.includes('server_id')
-    ? 'exists (select from managed_servers s where s.organization_id = t.organization_id and s.id = t.server_id)'
-    : `exists (select from organizations o where o.id = t.organization_id)
+    ? 'exists (select 1 from managed_servers s where s.organization_id = t.organization_id and s.id = t.server_id)'
+    : `exists (select 1 from organizations o where o.id = t.organization_id)
        or t.organization_id = '${installation}'`;
   const { rowCount } = await client.query(`delete from ${quoted(partition.name)} t where not (${isThere})`);
   return rowCount ?? 0;
