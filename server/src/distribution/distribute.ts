@@ -1,11 +1,12 @@
 import type pg from 'pg';
 import { advisoryLocks } from '../platform/advisory-locks.ts';
+import { hasCitus } from '../platform/citus.ts';
 import { type Database, type Queryable, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { StartupError } from '../platform/errors.ts';
 import { type Migration, pendingMigrations } from '../platform/migrate.ts';
 import { seenByWorkers } from '../polling/slots.ts';
 import { faultsOf, withoutSubselects } from './faults.ts';
-import { hasCitus, type Kind, kindsOf } from './state.ts';
+import { type Kind, kindsOf } from './state.ts';
 import { placement as ours, type Placement } from './tables.ts';
 
 export type DistributeOptions = {

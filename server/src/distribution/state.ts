@@ -1,16 +1,10 @@
+import { hasCitus } from '../platform/citus.ts';
 import { type Queryable, sql } from '../platform/db.ts';
 import { StartupError } from '../platform/errors.ts';
 import { placement as ours, type Placement } from './tables.ts';
 
 /** How a table lies as Citus knows it. `managed`: local, and in its books, as it refers to a reference table. */
 export type Kind = 'distributed' | 'reference' | 'managed';
-
-/** Whether the database has the extension. */
-export async function hasCitus(db: Queryable): Promise<boolean> {
-  const { found } = await db.one(sql<{ found: boolean }>`
-    select to_regclass('pg_catalog.pg_dist_partition') is not null as found`);
-  return found;
-}
 
 /** What Citus knows of the tables; only where there is Citus. */
 export async function kindsOf(db: Queryable): Promise<Map<string, Kind>> {

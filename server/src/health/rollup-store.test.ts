@@ -217,7 +217,7 @@ it('is what adding up comes to, whatever is missing, comes late or twice, and wh
 /** Stores them in this order, with a pass after each, a day later. */
 async function storeOneByOne(rows: readonly HealthCheckRow[]): Promise<void> {
   for (const row of rows) {
-    await insertHealthChecks(db, [row], true);
+    await insertHealthChecks(db, [row]);
     await rollAt(dayMs + minuteMs);
   }
   await expectAllAddedUp(rows, dayMs);

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { advisoryLocks } from '../platform/advisory-locks.ts';
+import { hasCitus } from '../platform/citus.ts';
 import type { Clock } from '../platform/clock.ts';
 import { type Database, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { sever } from '../platform/silence.ts';
-import { contentOf, isIntact, prepareDirectory, writeArchive } from './archive.ts';
+import { contentOf, isIntact, prepareDirectory, quoted, writeArchive } from './archive.ts';
 import { alone, attachPartition, finalizeDetach, partitionsOf } from './maintain.ts';
 import { type Partition, partitionedTables } from './partitions.ts';
 import { keptFrom, type Retention } from './retention.ts';
@@ -187,12 +188,8 @@ async function detach(db: SystemDb, client: pg.Client, { table, name }: Partitio
     await finalizeDetach(db, attached);
     return;
   }
-  const { rows } = await client.query<{ text: string }>(
-    `select format('alter table %I detach partition %I', $1::text, $2::text)
-       || case when to_regclass('pg_catalog.pg_dist_partition') is null then ' concurrently' else '' end as text`,
-    [table, name],
-  );
-  await client.query(rows[0]!.text);
+  const how = (await hasCitus(db)) ? '' : 'concurrently';
+  await client.query(`alter table ${quoted(table)} detach partition ${quoted(name)} ${how}`);
 }
 
 async function drop(db: SystemDb, { name }: Partition, at: Date): Promise<void> {

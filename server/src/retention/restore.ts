@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { installation } from '../ids.ts';
+import { hasCitus } from '../platform/citus.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Database, SystemDb } from '../platform/db.ts';
 import { StartupError } from '../platform/errors.ts';
@@ -45,6 +46,11 @@ export async function restoreArchive(
 
 /** The archive of a partition that is gone, and in whose time there is no other. */
 async function restorable(db: SystemDb, name: string): Promise<Archive> {
+  // It copies the rows of a table that becomes a part of a distributed one, which row security refuses.
+  if (await hasCitus(db))
+    throw new StartupError(
+      'Nothing can be brought back into a database that has Citus. The archives are CSV in zstd.',
+    );
   const [archive] = await listArchives(db, name);
   if (archive === undefined)
     throw new StartupError(`There is no archive of ${name}. "archive list" tells which there are.`);
