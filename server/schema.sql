@@ -545,6 +545,10 @@ CREATE TABLE server_metrics_15m (
   network_tx_bytes_increase numeric,
   llm_requests_increase numeric,
   llm_cost_usd_increase numeric,
+  network_rx_bytes_covered_ms integer,
+  network_tx_bytes_covered_ms integer,
+  llm_requests_covered_ms integer,
+  llm_cost_usd_covered_ms integer,
   CONSTRAINT server_metrics_15m_pkey PRIMARY KEY (organization_id, server_id, "timestamp"),
   CONSTRAINT server_metrics_5m_samples_check CHECK (samples > 0)
 ) PARTITION BY RANGE ("timestamp");
@@ -611,6 +615,10 @@ CREATE TABLE server_metrics_1d (
   network_tx_bytes_increase numeric,
   llm_requests_increase numeric,
   llm_cost_usd_increase numeric,
+  network_rx_bytes_covered_ms integer,
+  network_tx_bytes_covered_ms integer,
+  llm_requests_covered_ms integer,
+  llm_cost_usd_covered_ms integer,
   CONSTRAINT server_metrics_1d_pkey PRIMARY KEY (organization_id, server_id, "timestamp"),
   CONSTRAINT server_metrics_5m_samples_check CHECK (samples > 0)
 ) PARTITION BY RANGE ("timestamp");
@@ -677,6 +685,10 @@ CREATE TABLE server_metrics_1h (
   network_tx_bytes_increase numeric,
   llm_requests_increase numeric,
   llm_cost_usd_increase numeric,
+  network_rx_bytes_covered_ms integer,
+  network_tx_bytes_covered_ms integer,
+  llm_requests_covered_ms integer,
+  llm_cost_usd_covered_ms integer,
   CONSTRAINT server_metrics_1h_pkey PRIMARY KEY (organization_id, server_id, "timestamp"),
   CONSTRAINT server_metrics_5m_samples_check CHECK (samples > 0)
 ) PARTITION BY RANGE ("timestamp");
@@ -743,6 +755,10 @@ CREATE TABLE server_metrics_5m (
   network_tx_bytes_increase numeric,
   llm_requests_increase numeric,
   llm_cost_usd_increase numeric,
+  network_rx_bytes_covered_ms integer,
+  network_tx_bytes_covered_ms integer,
+  llm_requests_covered_ms integer,
+  llm_cost_usd_covered_ms integer,
   CONSTRAINT server_metrics_5m_pkey PRIMARY KEY (organization_id, server_id, "timestamp"),
   CONSTRAINT server_metrics_5m_samples_check CHECK (samples > 0)
 ) PARTITION BY RANGE ("timestamp");

@@ -61,10 +61,11 @@ export const metricEntries = Object.entries(metricFields) as readonly (readonly 
 export const periods = ['1m', ...rollupPeriods] as const;
 export type Period = (typeof periods)[number];
 
+export const periodMs = (period: Period): number => (period === '1m' ? 60_000 : rollupPeriodMs[period]);
+
 /** The shortest period of which so long a range, both ends included, has at most so many; days where none is long enough. */
 export function periodFor(rangeMs: number, points: number): Period {
-  const lengthOf = (period: Period): number => (period === '1m' ? 60_000 : rollupPeriodMs[period]);
-  return periods.find(period => Math.floor(rangeMs / lengthOf(period)) + 1 <= points) ?? '1d';
+  return periods.find(period => Math.floor(rangeMs / periodMs(period)) + 1 <= points) ?? '1d';
 }
 
 const columnOf = ({ kind, unit, max, decimals }: MetricSpec) => {

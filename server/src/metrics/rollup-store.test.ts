@@ -82,6 +82,8 @@ function addedUp(rows: readonly MetricsRow[], period: RollupPeriod): Map<string,
         const from = exact(earlier?.metrics[field] ?? 0);
         const grown = !isKnown ? 0 : value >= from ? value - from : value;
         sums[`${field}_increase`] = (sums[`${field}_increase`] ?? 0) + grown;
+        const coveredMs = isKnown ? row.at.getTime() - earlier.at.getTime() : 0;
+        sums[`${field}_covered_ms`] = (sums[`${field}_covered_ms`] ?? 0) + exact(coveredMs);
       }
     }
   }
@@ -91,7 +93,7 @@ function addedUp(rows: readonly MetricsRow[], period: RollupPeriod): Map<string,
 function nothingYet(): Sums {
   const parts = [
     ...gauges.flatMap(field => ['min', 'max', 'last', 'sum'].map(part => `${field}_${part}`)),
-    ...counters.flatMap(field => ['last', 'increase'].map(part => `${field}_${part}`)),
+    ...counters.flatMap(field => ['last', 'increase', 'covered_ms'].map(part => `${field}_${part}`)),
   ];
   const counts = [...gauges, ...counters].map(field => `${field}_count`);
   return {

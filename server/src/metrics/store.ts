@@ -1,11 +1,12 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 import { type Column, unnest } from '../platform/unnest.ts';
-import { type RollupPeriod, rollupPeriodMs } from '../rollups/rollup.ts';
-import { type Collected, rolledUntil, startOf, storeCollected } from '../rollups/store.ts';
+import type { RollupPeriod } from '../rollups/rollup.ts';
+import { type Collected, storeCollected } from '../rollups/store.ts';
 import type { FormerServer } from '../servers/deletion-store.ts';
-import { type MetricField, type MetricKind, type Metrics, metricEntries, type Period } from './metric.ts';
-import { metricRollupTable } from './rollup.ts';
+import { type Metrics, metricEntries, type Period } from './metric.ts';
+import { metricsRolledUntil, periodSums, sourcesOf, wholePeriods } from './period-sums.ts';
+import { partName } from './sums.ts';
 
 /** One collection, as it goes into the history. */
 export type MetricsRow = {
@@ -79,14 +80,16 @@ export async function listMetrics(
   serverId: ServerId,
   query: MetricsQuery,
 ): Promise<MetricsPage | null> {
-  const rows = query.period === '1m' ? collectedRows(query) : summedUpRows(query, query.period);
+  const { period } = query;
+  const rows =
+    period === '1m' ? collectedRows(db, serverId, query) : await summedUpRows(db, serverId, query, period);
   return db.maybeOne<MetricsPage>(sql`
     with page as materialized (
       select r.*, row_number() over (order by r.timestamp desc) as place
-      from (${rows(db, serverId)} order by timestamp desc limit ${query.limit + 1}) r
+      from (select * from (${rows}) all_rows order by timestamp desc limit ${query.limit + 1}) r
     )
     select
-      coalesce((select json_agg(${rowJson(query.period)} order by place)
+      coalesce((select json_agg(${rowJson(period)} order by place)
                 from page r where place <= ${query.limit}), '[]')::text as rows,
       least((select count(*) from page), ${query.limit})::int as count,
       (select count(*) from page) > ${query.limit} as truncated
@@ -104,60 +107,40 @@ const rowJson = (period: Period): Sql<unknown> => sql`json_build_object(
   )},
   'created_at', rfc3339(r.created_at))`;
 
-type Rows = (db: TenantTx, serverId: ServerId) => Sql<unknown>;
+const isAsked = (db: TenantTx, serverId: ServerId): Sql<unknown> =>
+  sql`organization_id = ${db.organizationId} and server_id = ${serverId}`;
 
-const collectedRows =
-  ({ from, to }: MetricsQuery): Rows =>
-  (db, serverId) =>
-    sql`
-    select id, server_id, timestamp, created_at, ${fieldColumns} from server_metrics_aggregated
-    where organization_id = ${db.organizationId} and server_id = ${serverId} and period = '1m'
-      ${from === null ? sql`` : sql`and timestamp >= ${from}`} ${to === null ? sql`` : sql`and timestamp <= ${to}`}`;
+const collectedRows = (db: TenantTx, serverId: ServerId, { from, to }: MetricsQuery): Sql<unknown> => sql`
+  select id, server_id, timestamp, created_at, ${fieldColumns} from server_metrics_aggregated
+  where ${isAsked(db, serverId)} and period = '1m'
+    ${from === null ? sql`` : sql`and timestamp >= ${from}`} ${to === null ? sql`` : sql`and timestamp <= ${to}`}`;
 
-/** What a period comes to: the mean of what goes up and down, and the last value of what only grows. */
-const shown = (
-  parts: (field: MetricField, decimals: number) => Record<MetricKind, Sql<unknown>>,
-): Sql<unknown> =>
-  sql.join(
-    metricEntries.map(
-      ([field, { kind, decimals }]) => sql`${parts(field, decimals)[kind]} as ${sql.ref(field)}`,
-    ),
-  );
+/** Of sums, what a period comes to: the mean of what goes up and down, and the last value of what only grows. */
+const shown = sql.join(
+  metricEntries.map(([field, { kind, decimals }]) =>
+    kind === 'gauge'
+      ? sql`round(${sql.ref(`${field}_sum`)} / nullif(${sql.ref(`${field}_count`)}, 0), ${sql.lit(decimals)}) as ${sql.ref(field)}`
+      : sql`${sql.ref(`${field}_last`)} as ${sql.ref(field)}`,
+  ),
+);
+const shownParts = [
+  'newest_id',
+  'newest_created_at',
+  ...metricEntries.flatMap(([field, { kind }]) =>
+    kind === 'gauge' ? [partName(field, 'sum'), partName(field, 'count')] : [partName(field, 'last')],
+  ),
+];
 
-const storedSummary = shown((field, decimals) => ({
-  gauge: sql`round(${sql.ref(`${field}_sum`)} / nullif(${sql.ref(`${field}_count`)}, 0), ${sql.lit(decimals)})`,
-  counter: sql.ref(`${field}_last`),
-}));
-
-const summary = shown((field, decimals) => ({
-  gauge: sql`round(sum(${sql.ref(field)}::numeric) / nullif(count(${sql.ref(field)}), 0), ${sql.lit(decimals)})`,
-  counter: sql`(array_agg(${sql.ref(field)} order by timestamp desc) filter (where ${sql.ref(field)} is not null))[1]`,
-}));
-
-/**
- * Longer periods: each begins at a multiple of its length since the Unix epoch, so days are those of UTC. A range chooses
- * the periods that begin in it, and those are whole. What has been summed up is read so; what has not, the newest, is
- * computed from what was collected.
- */
-const summedUpRows =
-  ({ from, to }: MetricsQuery, period: RollupPeriod): Rows =>
-  (db, serverId) => {
-    const lengthMs = rollupPeriodMs[period];
-    const first = from === null ? null : new Date(Math.ceil(from.getTime() / lengthMs) * lengthMs);
-    const end = to === null ? null : new Date((Math.floor(to.getTime() / lengthMs) + 1) * lengthMs);
-    const isAsked = sql`organization_id = ${db.organizationId} and server_id = ${serverId}
-      ${first === null ? sql`` : sql`and timestamp >= ${first}`} ${end === null ? sql`` : sql`and timestamp < ${end}`}`;
-    const done = rolledUntil('metrics', period);
-    return sql`
-      select * from (
-        select newest_id as id, server_id, timestamp, newest_created_at as created_at, ${storedSummary}
-        from ${sql.ref(metricRollupTable(period))} where ${isAsked} and timestamp < ${done}
-        union all
-        select max(id) as id, server_id, bucket as timestamp, max(created_at) as created_at, ${summary}
-        from (
-          select *, ${startOf(period, sql`timestamp`)} as bucket from server_metrics_aggregated
-          where ${isAsked} and period = '1m' and timestamp >= ${done}
-        ) collected
-        group by server_id, bucket
-      ) periods`;
-  };
+/** A range chooses the periods that begin in it, and those are whole; the newest may still be filling. */
+async function summedUpRows(
+  db: TenantTx,
+  serverId: ServerId,
+  { from, to }: MetricsQuery,
+  period: RollupPeriod,
+): Promise<Sql<unknown>> {
+  const sources = sourcesOf(period, wholePeriods(period, { from, to }), await metricsRolledUntil(db));
+  const asked = { organizationId: db.organizationId, servers: sql`${serverId}`, parts: shownParts };
+  return sql`
+    select newest_id as id, server_id, timestamp, newest_created_at as created_at, ${shown}
+    from (${periodSums(period, sources, asked)}) sums`;
+}

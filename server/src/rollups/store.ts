@@ -18,7 +18,11 @@ const isOf = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>
 
 /** Where the period of a column's instants begins, as `periodStart` has it. */
 export const startOf = (period: RollupPeriod, column: Sql<unknown>): Sql<unknown> =>
-  sql`date_bin(${sql.lit(`${rollupPeriodMs[period] / 1000} seconds`)}::interval, ${column}, 'epoch'::timestamptz)`;
+  bucketOf(rollupPeriodMs[period], column);
+
+/** The same of periods of any length. */
+export const bucketOf = (lengthMs: number, column: Sql<unknown>): Sql<unknown> =>
+  sql`date_bin(${sql.lit(`${lengthMs / 1000} seconds`)}::interval, ${column}, 'epoch'::timestamptz)`;
 
 /** What is to be stored of one kind, each row once. */
 export type Collected = {
@@ -129,10 +133,6 @@ export async function deleteSums(
   }
   return deleted;
 }
-
-/** For a statement that reads: until when the periods of this length have been summed up. */
-export const rolledUntil = (kind: RollupKind, period: RollupPeriod): Sql<unknown> =>
-  sql`(select rolled_until from rollup_progress where ${isOf(kind, period)})`;
 
 /** Until when each period has been summed up. */
 export async function rolledUntilOf(db: Queryable, kind: RollupKind): Promise<Record<RollupPeriod, Date>> {

@@ -1,0 +1,77 @@
+import type { Queryable, Sql } from '../platform/db.ts';
+import { sql } from '../platform/db.ts';
+import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
+import { bucketOf, rolledUntilOf } from '../rollups/store.ts';
+import { type Period, periodMs } from './metric.ts';
+import { type Summed, storedSums, sumsOfCollected, sumsOfSums } from './sums.ts';
+
+/** A time, the end not in it; null is open. */
+export type Span = { from: Date | null; to: Date | null };
+
+/** The time of the periods that begin in a range, both ends of which are in it. */
+export function wholePeriods(period: Period, { from, to }: Span): Span {
+  const lengthMs = periodMs(period);
+  return {
+    from: from === null ? null : new Date(Math.ceil(from.getTime() / lengthMs) * lengthMs),
+    to: to === null ? null : new Date((Math.floor(to.getTime() / lengthMs) + 1) * lengthMs),
+  };
+}
+
+/** Until when each length has been summed up. */
+export type RolledUntil = Readonly<Record<RollupPeriod, Date>>;
+
+/** A part of a range and where it is read: sums of a length, or what was collected (`1m`). */
+export type Source = { period: Period } & Span;
+
+/**
+ * Where the sums of whole periods are read: as far as they have been summed up from their own table, and after that, up
+ * to now, from the longest that have been. So the newest day is made of hours and not of 1,440 collections. What
+ * `rolledUntil` says may be older than what is read: it only ever grows, and what has been summed up can be summed up
+ * again.
+ */
+export function sourcesOf(period: Period, { from, to }: Span, rolledUntil: RolledUntil): Source[] {
+  const sources: Source[] = [];
+  let begin = from;
+  for (const each of period === '1m' ? [] : rollupPeriods.toReversed()) {
+    if (rollupPeriodMs[each] > periodMs(period)) continue;
+    const end = to !== null && to < rolledUntil[each] ? to : rolledUntil[each];
+    if (begin !== null && begin >= end) continue;
+    sources.push({ period: each, from: begin, to: end });
+    begin = end;
+  }
+  if (begin === null || to === null || begin < to) sources.push({ period: '1m', from: begin, to });
+  return sources;
+}
+
+/** The servers whose sums are read, and which parts. */
+export type Asked = Pick<Summed, 'organizationId' | 'servers'> & { parts: readonly string[] };
+
+/** The sums of these periods by server: a query with the columns server_id, timestamp and the parts. */
+export function periodSums(period: Period, sources: readonly Source[], asked: Asked): Sql<unknown> {
+  const { parts } = asked;
+  const inPeriod = (timestamp: Sql<unknown>) => bucketOf(periodMs(period), timestamp);
+  const whole = sources.filter(source => source.period === period);
+  const shorter = sources.filter(source => source.period !== period);
+  const read = (source: Source): Sql<unknown> =>
+    source.period === '1m'
+      ? sumsOfCollected({ ...asked, ...source, bucketOf: inPeriod }, parts)
+      : storedSums(source.period, { ...asked, ...source }, parts);
+  const queries = [
+    ...whole.map(read),
+    ...(shorter.length < 2
+      ? shorter.map(source =>
+          source.period === '1m' ? read(source) : sumsOfSums(read(source), inPeriod, parts),
+        )
+      : [sumsOfSums(unionAll(shorter.map(read)), inPeriod, parts)]),
+  ];
+  return unionAll(queries);
+}
+
+const unionAll = (queries: readonly Sql<unknown>[]): Sql<unknown> =>
+  sql.join(
+    queries.map(query => sql`(${query})`),
+    sql` union all `,
+  );
+
+/** Until when the metrics have been summed up, for `sourcesOf`. */
+export const metricsRolledUntil = (db: Queryable): Promise<RolledUntil> => rolledUntilOf(db, 'metrics');
