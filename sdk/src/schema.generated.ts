@@ -235,6 +235,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/metrics/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for one metric of many servers: a series of each, one over all, or totals
+         * @description Reads only. The range, by default the last hour, chooses the periods that begin in it, and those are whole; the newest may still be filling. A period that nothing is known of is null, and a server that told nothing in the range is listed and counted. Period 1m is what was collected in each minute. A mean is that of all that was collected, not of means. What a counter grew by counts in the period in which its next value was told; where it fell it began again at zero; over more than 25 hours without a value nothing is known. Its rate is that growth by the time in which it came about, from the value before, so that neither a gap nor a period that is not over changes it. Values across servers count each server once, whatever its interval; percentiles are exact. At most 200,000 values are returned, 10,000 periods, and 3,000,000 values of servers and periods read.
+         */
+        post: operations["postMetricsQuery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/metrics/aggregated": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All metrics of many servers together, period by period, newest first
+         * @description By default of all servers over the last day, in hours. The range chooses the periods that begin in it; the newest may still be filling. Percentages are means of the servers, each counting once; services and users are sums of the servers' means; bytes, requests and cost are what they grew by in the period. `servers` says of how many. A period in which nobody told anything has no row.
+         */
+        get: operations["getMetricsAggregated"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/metrics/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What many servers come to now, at most a second old
+         * @description Health, means and sums of the newest metrics, requests and cost. Every number says of how many servers it is. Who has told nothing for three intervals is silent and in no mean; what is not polled is counted in total alone.
+         */
+        get: operations["getMetricsSummary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet/groups/{id}/servers": {
         parameters: {
             query?: never;
@@ -619,6 +679,153 @@ export interface components {
             success: boolean;
             message: string;
         };
+        /** FleetGrown */
+        FleetGrown: {
+            /** @description What the servers told last, also those that are silent now. */
+            total: number;
+            /** @description That the total is of. */
+            servers: number;
+            /** @description By how much it grew since recent_since. */
+            recent: number;
+            /** @description That the growth is of. */
+            recent_servers: number;
+        };
+        /** FleetMean */
+        FleetMean: {
+            mean: number | null;
+            /** @description That the mean is of. */
+            servers: number;
+        };
+        /** FleetMetricRow */
+        FleetMetricRow: {
+            /**
+             * Format: date-time
+             * @description Where the period begins.
+             */
+            timestamp: string;
+            /** @description Servers that told something in it. */
+            servers: number;
+            /** @description percent, mean of the servers */
+            cpu_percent: number | null;
+            /** @description percent, mean of the servers */
+            memory_percent: number | null;
+            /** @description percent, mean of the servers */
+            disk_percent: number | null;
+            /** @description bytes, grown in the period */
+            network_rx_bytes: number | null;
+            /** @description bytes, grown in the period */
+            network_tx_bytes: number | null;
+            /** @description services, sum of the servers */
+            active_services: number | null;
+            /** @description services, sum of the servers */
+            failed_services: number | null;
+            /** @description services, sum of the servers */
+            total_services: number | null;
+            /** @description requests, grown in the period */
+            llm_requests: number | null;
+            /** @description US dollars, grown in the period */
+            llm_cost_usd: number | null;
+            /** @description users, sum of the servers */
+            active_users: number | null;
+            /** @description users, sum of the servers */
+            total_users: number | null;
+        };
+        /** FleetMetricSeries */
+        FleetMetricSeries: {
+            /** @constant */
+            by: "fleet";
+            /** @enum {string} */
+            field: "cpu_percent" | "memory_percent" | "disk_percent" | "network_rx_bytes" | "network_tx_bytes" | "active_services" | "failed_services" | "total_services" | "llm_requests" | "llm_cost_usd" | "active_users" | "total_users";
+            /** @enum {string} */
+            value: "avg" | "min" | "max" | "last" | "rate" | "increase";
+            unit: string;
+            /** @enum {string} */
+            period: "1m" | "5m" | "15m" | "1h" | "1d";
+            /**
+             * Format: date-time
+             * @description Where the first period begins.
+             */
+            start_time: string;
+            /**
+             * Format: date-time
+             * @description Where the last period ends; it may still be filling.
+             */
+            end_time: string;
+            servers: components["schemas"]["MetricServers"];
+            /** @description Where each period begins. */
+            timestamps: string[];
+            series: {
+                /** @enum {string} */
+                across: "avg" | "sum" | "min" | "max" | "p50" | "p95" | "p99" | "count";
+                /** @description One for each of the timestamps; null: nothing is known. */
+                values: (number | null)[];
+            }[];
+        };
+        /** FleetMetricSummary */
+        FleetMetricSummary: {
+            servers: {
+                total: number;
+                /** @description Servers that are polled; all that follows is of these. */
+                active: number;
+                /** @description Those with metrics of the last three intervals. */
+                reporting: number;
+                /** @description Those whose metrics are older; they are in no mean and no sum of metrics. */
+                silent: number;
+                never_reported: number;
+                oldest_metrics_at: string | null;
+            };
+            health: {
+                healthy: number;
+                degraded: number;
+                critical: number;
+                unreachable: number;
+                unknown: number;
+            };
+            /** @description Of the servers that report. */
+            metrics: {
+                cpu_percent: components["schemas"]["FleetMean"];
+                memory_percent: components["schemas"]["FleetMean"];
+                disk_percent: components["schemas"]["FleetMean"];
+                active_services: components["schemas"]["FleetSum"];
+                failed_services: components["schemas"]["FleetSum"];
+                total_services: components["schemas"]["FleetSum"];
+                active_users: components["schemas"]["FleetSum"];
+                total_users: components["schemas"]["FleetSum"];
+            };
+            llm: {
+                /**
+                 * Format: date-time
+                 * @description Where the first hour begins that lies within the last 24.
+                 */
+                recent_since: string;
+                llm_requests: components["schemas"]["FleetGrown"];
+                llm_cost_usd: components["schemas"]["FleetGrown"];
+            };
+        };
+        /** FleetMetrics */
+        FleetMetrics: {
+            /** @enum {string} */
+            period: "1m" | "5m" | "15m" | "1h" | "1d";
+            /**
+             * Format: date-time
+             * @description Where the first period begins.
+             */
+            start_time: string;
+            /**
+             * Format: date-time
+             * @description Where the last period ends.
+             */
+            end_time: string;
+            servers: components["schemas"]["MetricServers"];
+            metrics: components["schemas"]["FleetMetricRow"][];
+            count: number;
+        };
+        /** FleetSum */
+        FleetSum: {
+            sum: number;
+            /** @description That the sum is of. */
+            servers: number;
+        };
         /** FleetSummary */
         FleetSummary: {
             /** Format: uuid */
@@ -793,6 +1000,42 @@ export interface components {
             /** @description Whether the range holds more rows than limit. */
             truncated: boolean;
         };
+        /** MetricQuery */
+        MetricQuery: {
+            servers?: components["schemas"]["ServerSelection"];
+            /** @enum {string} */
+            field: "cpu_percent" | "memory_percent" | "disk_percent" | "network_rx_bytes" | "network_tx_bytes" | "active_services" | "failed_services" | "total_services" | "llm_requests" | "llm_cost_usd" | "active_users" | "total_users";
+            /**
+             * @description Of what goes up and down avg (the default: the mean of all that was collected in the period), min, max or last; of what only grows rate (the default), increase or last.
+             * @enum {string}
+             */
+            value?: "avg" | "min" | "max" | "last" | "rate" | "increase";
+            /**
+             * @description server (the default): a series for each server. fleet: one over all of them. total: one value for each server, over the whole range.
+             * @enum {string}
+             */
+            by?: "server" | "fleet" | "total";
+            /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+            start_time?: string;
+            /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+            end_time?: string;
+            /**
+             * @description Default auto: the shortest of which the range has at most `points`, and that of so many servers is not too much to read.
+             * @enum {string}
+             */
+            period?: "1m" | "5m" | "15m" | "1h" | "1d" | "auto";
+            /** @description With period=auto alone. Default 500, with by=total 50. */
+            points?: number;
+            /** @description With by=fleet (default avg) and total: what the values of the servers come to, each server counting once. */
+            across?: ("avg" | "sum" | "min" | "max" | "p50" | "p95" | "p99" | "count")[];
+            /** @description With by=total: the same of every value of every server and period in the range. */
+            across_periods?: ("avg" | "sum" | "min" | "max" | "p50" | "p95" | "p99" | "count")[];
+            top?: components["schemas"]["MetricTop"];
+            /** @description Servers on a page, by name, with by=server and total. Default 50. */
+            limit?: number;
+            /** @description next_cursor of the page before. */
+            cursor?: string;
+        };
         /** MetricRow */
         MetricRow: {
             id: number;
@@ -819,6 +1062,111 @@ export interface components {
             total_users: number | null;
             /** Format: date-time */
             created_at: string;
+        };
+        /** MetricSeries */
+        MetricSeries: {
+            /** @constant */
+            by: "server";
+            /** @enum {string} */
+            field: "cpu_percent" | "memory_percent" | "disk_percent" | "network_rx_bytes" | "network_tx_bytes" | "active_services" | "failed_services" | "total_services" | "llm_requests" | "llm_cost_usd" | "active_users" | "total_users";
+            /** @enum {string} */
+            value: "avg" | "min" | "max" | "last" | "rate" | "increase";
+            unit: string;
+            /** @enum {string} */
+            period: "1m" | "5m" | "15m" | "1h" | "1d";
+            /**
+             * Format: date-time
+             * @description Where the first period begins.
+             */
+            start_time: string;
+            /**
+             * Format: date-time
+             * @description Where the last period ends; it may still be filling.
+             */
+            end_time: string;
+            servers: components["schemas"]["MetricServers"];
+            /** @description Where each period begins. */
+            timestamps: string[];
+            series: {
+                /** Format: uuid */
+                server_id: string;
+                name: string;
+                /** @description Null: the server told nothing in the range. */
+                values: (number | null)[] | null;
+            }[];
+            next_cursor: string | null;
+        };
+        /** MetricServers */
+        MetricServers: {
+            /** @description Servers that are selected. */
+            total: number;
+            /** @description Those that this answer is of: of a page, those on it. */
+            read: number;
+            /** @description Those of them that told nothing of it in the range. */
+            without_data: number;
+        };
+        /**
+         * MetricTop
+         * @description With by=total: of all servers those with the highest or lowest values, instead of a page by name.
+         */
+        MetricTop: {
+            /** @description Default 10. */
+            count?: number;
+            /**
+             * @description Default desc: the highest.
+             * @enum {string}
+             */
+            order?: "desc" | "asc";
+        };
+        /** MetricTotals */
+        MetricTotals: {
+            /** @constant */
+            by: "total";
+            /** @enum {string} */
+            field: "cpu_percent" | "memory_percent" | "disk_percent" | "network_rx_bytes" | "network_tx_bytes" | "active_services" | "failed_services" | "total_services" | "llm_requests" | "llm_cost_usd" | "active_users" | "total_users";
+            /** @enum {string} */
+            value: "avg" | "min" | "max" | "last" | "rate" | "increase";
+            unit: string;
+            /** @enum {string} */
+            period: "1m" | "5m" | "15m" | "1h" | "1d";
+            /**
+             * Format: date-time
+             * @description Where the first period begins.
+             */
+            start_time: string;
+            /**
+             * Format: date-time
+             * @description Where the last period ends; it may still be filling.
+             */
+            end_time: string;
+            servers: components["schemas"]["MetricServers"];
+            totals: {
+                /** Format: uuid */
+                server_id: string;
+                name: string;
+                value: number | null;
+            }[];
+            across: {
+                avg?: number | null;
+                sum?: number | null;
+                min?: number | null;
+                max?: number | null;
+                p50?: number | null;
+                p95?: number | null;
+                p99?: number | null;
+                count?: number | null;
+            } | null;
+            across_periods: {
+                avg?: number | null;
+                sum?: number | null;
+                min?: number | null;
+                max?: number | null;
+                p50?: number | null;
+                p95?: number | null;
+                p99?: number | null;
+                count?: number | null;
+            } | null;
+            next_cursor: string | null;
         };
         /** MetricsWorkerStatus */
         MetricsWorkerStatus: {
@@ -1017,6 +1365,29 @@ export interface components {
             adapter?: "ops-center" | "node_exporter" | "http";
             health_interval_seconds?: number | null;
             metrics_interval_seconds?: number | null;
+        };
+        /**
+         * ServerSelection
+         * @description Servers to which all of it applies; without any of it, all of the organization.
+         */
+        ServerSelection: {
+            ids?: string[];
+            /** @description A group: its members now. */
+            group_id?: string;
+            /** @enum {string} */
+            status?: "active" | "inactive" | "maintenance";
+            /** @enum {string} */
+            health_status?: "healthy" | "degraded" | "critical" | "unreachable" | "unknown";
+            region?: string;
+            environment?: string;
+            /**
+             * @description Whether all tags (the default) or any must be there.
+             * @enum {string}
+             */
+            tags_match?: "all" | "any";
+            /** @description Part of the name, host name, region or environment. */
+            search?: string;
+            tags?: string[];
         };
         /**
          * ServerUpdate
@@ -1709,6 +2080,147 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["MetricHistory"];
                 };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postMetricsQuery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MetricQuery"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricSeries"] | components["schemas"]["FleetMetricSeries"] | components["schemas"]["MetricTotals"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getMetricsAggregated: {
+        parameters: {
+            query?: {
+                /** @description A group: its members now. */
+                group_id?: string;
+                status?: "active" | "inactive" | "maintenance";
+                health_status?: "healthy" | "degraded" | "critical" | "unreachable" | "unknown";
+                region?: string;
+                environment?: string;
+                /** @description Tags, comma separated. */
+                tags?: string;
+                /** @description Whether all tags (the default) or any must be there. */
+                tags_match?: "all" | "any";
+                /** @description Part of the name, host name, region or environment. */
+                search?: string;
+                /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+                start_time?: string;
+                /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+                end_time?: string;
+                /** @description Default auto: the shortest of which the range has at most `points`. */
+                period?: "1m" | "5m" | "15m" | "1h" | "1d" | "auto";
+                /** @description With period=auto. Default 25. */
+                points?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetMetrics"];
+                };
+            };
+            /** @description Done; no body. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getMetricsSummary: {
+        parameters: {
+            query?: {
+                /** @description A group: its members now. */
+                group_id?: string;
+                status?: "active" | "inactive" | "maintenance";
+                health_status?: "healthy" | "degraded" | "critical" | "unreachable" | "unknown";
+                region?: string;
+                environment?: string;
+                /** @description Tags, comma separated. */
+                tags?: string;
+                /** @description Whether all tags (the default) or any must be there. */
+                tags_match?: "all" | "any";
+                /** @description Part of the name, host name, region or environment. */
+                search?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        summary: components["schemas"]["FleetMetricSummary"];
+                    };
+                };
+            };
+            /** @description Done; no body. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong. */
             default: {

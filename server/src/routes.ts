@@ -5,6 +5,8 @@ import { checkRoutes } from './health/check-routes.ts';
 import { healthHistoryRoutes } from './health/history-routes.ts';
 import { uptimeRoutes } from './health/uptime-routes.ts';
 import { liveRoutes } from './live/routes.ts';
+import { fleetMetricRoutes } from './metrics/fleet-routes.ts';
+import { metricQueryRoutes } from './metrics/query-routes.ts';
 import { metricRoutes } from './metrics/routes.ts';
 import type { Route } from './platform/http/route.ts';
 import { pollingRoutes } from './polling/routes.ts';
@@ -20,6 +22,8 @@ export const routes: readonly Route[] = [
   ...healthHistoryRoutes,
   ...uptimeRoutes,
   ...metricRoutes,
+  ...metricQueryRoutes,
+  ...fleetMetricRoutes,
   ...groupRoutes,
 
   ...pollingRoutes,

@@ -1,5 +1,5 @@
 import type { GroupId, ServerId } from '../ids.ts';
-import { sql, type TenantTx } from '../platform/db.ts';
+import { type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { serverJson } from '../servers/store.ts';
 import type { GroupCriteria, GroupSettings } from './group.ts';
 
@@ -17,6 +17,11 @@ const matchesGroup = sql`(
 const isFixedMember = sql`exists (
   select from server_group_members m
   where m.organization_id = g.organization_id and m.group_id = g.id and m.server_id = s.id)`;
+
+/** Whether a server (alias `s`) is in a group, by itself or as a fixed member. */
+export const isInGroup = (id: GroupId): Sql<unknown> => sql`exists (
+  select from server_groups g
+  where g.organization_id = s.organization_id and g.id = ${id} and (${isFixedMember} or ${matchesGroup}))`;
 
 /** A group as the API shows it. Alias the table `g`, and have `server_count` in scope. */
 const groupJson = sql`json_build_object(
@@ -135,6 +140,13 @@ export async function insertGroup(tx: TenantTx, id: GroupId, group: GroupSetting
     values (${tx.organizationId}, ${id}, ${group.name}, ${group.description}, ${group.color},
       ${JSON.stringify(group.tags)}, ${JSON.stringify(group.regions)}, ${JSON.stringify(group.environments)},
       ${at}, ${at})`);
+}
+
+/** Whether the organization has such a group. */
+export async function groupExists(db: TenantTx, id: GroupId): Promise<boolean> {
+  const row = await db.maybeOne(sql`
+    select from server_groups where organization_id = ${db.organizationId} and id = ${id}`);
+  return row !== null;
 }
 
 /** The revision of a group, locked until the end of the transaction; null when there is none. */

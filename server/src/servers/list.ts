@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, type TObject, Type } from 'typebox';
 import type { Context } from '../context.ts';
 import { healthStatuses } from '../events/event.ts';
 import { parseId } from '../ids.ts';
@@ -7,10 +7,11 @@ import { oneOf } from '../platform/http/schemas.ts';
 import { parseInstant } from '../platform/instant.ts';
 import { decodeCursor } from '../platform/page.ts';
 import { createRecent } from '../platform/recent.ts';
-import { serverStatuses } from './server.ts';
+import { serverStatuses, Tags } from './server.ts';
 import { type ServerCursor, type ServerFilter, type ServerOrder, serverOrders } from './store.ts';
 
-const Filter = {
+/** What a list of servers can be narrowed by. */
+export const serverFilterQuery = {
   status: Type.Optional(oneOf(serverStatuses)),
   health_status: Type.Optional(oneOf(healthStatuses)),
   region: Type.Optional(Type.String({ maxLength: 100 })),
@@ -26,7 +27,7 @@ const Filter = {
 
 export const ListQuery = Type.Object(
   {
-    ...Filter,
+    ...serverFilterQuery,
     sort: Type.Optional(oneOf(serverOrders, { description: 'newest (the default) or name.' })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, description: 'Default 100.' })),
     offset: Type.Optional(
@@ -37,13 +38,20 @@ export const ListQuery = Type.Object(
   { additionalProperties: false },
 );
 
+const { tags: _commaSeparated, ...filterBody } = serverFilterQuery;
+
+/** The same in a body, where tags are a list. */
+export const serverFilterBody = { ...filterBody, tags: Type.Optional(Tags) };
+
+type FilterQuery = Static<TObject<typeof serverFilterQuery>>;
+
 /** What a query asks for: blanks left out, tags trimmed. */
-export function filterOf(query: Static<typeof ListQuery>): ServerFilter {
+export function filterOf(
+  query: Omit<FilterQuery, 'tags'> & { tags?: string | readonly string[] },
+): ServerFilter {
   const { status, health_status: healthStatus, region, environment, tags_match: match = 'all' } = query;
-  const tags = (query.tags ?? '')
-    .split(',')
-    .map(tag => tag.trim())
-    .filter(Boolean);
+  const named = typeof query.tags === 'string' ? query.tags.split(',') : (query.tags ?? []);
+  const tags = named.map(tag => tag.trim()).filter(Boolean);
   const search = query.search?.trim();
   return {
     ...(status === undefined ? {} : { status }),
@@ -88,11 +96,10 @@ export function counts(context: Context): ReturnType<typeof createCounts> {
 }
 
 /** The place a cursor of this order names; anything else is `invalid`. */
-export function cursorOf(text: string, sort: ServerOrder): ServerCursor {
-  const cursor = decodeCursor(text, isServerCursor);
-  if ((cursor as { sort?: unknown }).sort !== sort)
-    throw invalidField('/query/cursor', 'belongs to another order');
+export function cursorOf(text: string, sort: ServerOrder, pointer = '/query/cursor'): ServerCursor {
+  const cursor = decodeCursor(text, isServerCursor, pointer);
+  if ((cursor as { sort?: unknown }).sort !== sort) throw invalidField(pointer, 'belongs to another order');
   if (sort === 'newest' && !isTimeKey(cursor.key))
-    throw invalidField('/query/cursor', 'is not a cursor of this list');
+    throw invalidField(pointer, 'is not a cursor of this list');
   return cursor;
 }

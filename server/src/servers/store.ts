@@ -136,6 +136,13 @@ export async function listServers(
   };
 }
 
+/** Those of the ids that are servers of the organization. */
+export async function knownServers(db: TenantTx, ids: readonly ServerId[]): Promise<Set<ServerId>> {
+  const rows = await db.many<{ id: ServerId }>(sql`
+    select id from managed_servers where organization_id = ${db.organizationId} and id = any(${ids}::uuid[])`);
+  return new Set(rows.map(row => row.id));
+}
+
 /** How many servers match. */
 export async function countServers(db: TenantDb, filter: ServerFilter): Promise<number> {
   const row = await db.one<{ count: number }>(sql`
@@ -143,7 +150,8 @@ export async function countServers(db: TenantDb, filter: ServerFilter): Promise<
   return row.count;
 }
 
-function afterCondition(order: ServerOrder, after: ServerCursor): Sql<unknown> {
+/** Whether a server (alias `s`) comes after another one in an order. */
+export function afterCondition(order: ServerOrder, after: ServerCursor): Sql<unknown> {
   return order === 'newest'
     ? sql`(s.created_at, s.id) < (${after.key}::timestamptz, ${after.id}::uuid)`
     : sql`(s.name, s.id) > (${after.key}, ${after.id}::uuid)`;

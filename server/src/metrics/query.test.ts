@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { AppError } from '../platform/errors.ts';
+import { beginsOf, decimalsOf, type GridRequest, gridOf, unitOf, valueOf } from './query.ts';
+
+const at = (time: string): Date => new Date(`2026-11-24T${time}Z`);
+const request = (facts: Partial<GridRequest>): GridRequest => ({
+  from: at('12:00:00'),
+  to: at('13:00:00'),
+  period: 'auto',
+  points: 500,
+  servers: 1,
+  returns: 'each',
+  pointer: name => `/${name}`,
+  ...facts,
+});
+
+function refusal(facts: Partial<GridRequest>): string {
+  try {
+    gridOf(request(facts));
+  } catch (error) {
+    if (error instanceof AppError) return error.message;
+    throw error;
+  }
+  return 'none';
+}
+
+describe('the periods of a range', () => {
+  it('are those that begin in it, both ends included', () => {
+    expect(gridOf(request({ period: '15m' }))).toEqual({
+      period: '15m',
+      from: at('12:00:00'),
+      to: at('13:15:00'),
+      count: 5,
+    });
+    const grid = gridOf(request({ period: '15m', from: at('12:00:01'), to: at('12:44:59') }));
+    expect(beginsOf(grid)).toEqual(['2026-11-24T12:15:00.000Z', '2026-11-24T12:30:00.000Z']);
+  });
+
+  it.each([
+    ['as many as are wanted', { points: 61 }, '1m'],
+    ['fewer, where that is too many', { points: 60 }, '5m'],
+    ['fewer, where of so many servers they are too many to return', { servers: 20_000 }, '15m'],
+    ['fewer, where of so many servers they are too many to read', { servers: 5_000, returns: 'one' }, '5m'],
+    ['as many, where they are read and one comes of them', { servers: 4_000, returns: 'one' }, '1m'],
+  ] as const)('chosen: %s', (_what, facts, period) => {
+    expect(gridOf(request(facts)).period).toBe(period);
+  });
+
+  it('are refused where there are none, too many, or too many of so many servers', () => {
+    expect(refusal({ from: at('12:00:01'), to: at('12:00:59') })).toMatch(
+      /no period of 1m begins in the range/,
+    );
+    expect(refusal({ period: '1m', to: new Date('2026-12-24') })).toMatch(
+      /42481 periods of 1m, and 10000 at most/,
+    );
+    expect(refusal({ period: '1m', servers: 3_279 })).toMatch(
+      /3279 servers in 61 periods of 1m are 200019 values/,
+    );
+    expect(refusal({ period: '1m', servers: 3_278 })).toBe('none');
+    expect(refusal({ period: '1m', servers: 49_181, returns: 'one' })).toMatch(
+      /3000041 values, and 3000000 at most are read/,
+    );
+    expect(refusal({ period: '1m', servers: 49_180, returns: 'one' })).toBe('none');
+  });
+});
+
+describe('a value', () => {
+  it('is the mean of a gauge and the rate of a counter unless another one is named', () => {
+    expect(valueOf('cpu_percent', undefined)).toBe('avg');
+    expect(valueOf('llm_cost_usd', undefined)).toBe('rate');
+    expect(valueOf('llm_cost_usd', 'last')).toBe('last');
+    expect(() => valueOf('cpu_percent', 'increase')).toThrow(/one of avg, min, max, last/);
+  });
+
+  it('is shown with the decimals of its field, and with more where it was computed', () => {
+    expect([decimalsOf('active_users', 'max'), decimalsOf('active_users', 'avg')]).toEqual([0, 2]);
+    expect([decimalsOf('llm_cost_usd', 'increase'), decimalsOf('llm_cost_usd', 'rate')]).toEqual([6, 12]);
+    expect([unitOf('llm_cost_usd', 'increase'), unitOf('llm_cost_usd', 'rate')]).toEqual([
+      'US dollars',
+      'US dollars per second',
+    ]);
+  });
+});
