@@ -1,80 +1,166 @@
+import { loadavg } from 'node:os';
 import { type SystemDb, sql } from '../../../server/src/platform/db.ts';
-import { ensurePartitionsFor } from '../../../server/src/retention/maintain.ts';
-import { defaultRetention } from '../../../server/src/retention/retention.ts';
 import type { Row } from '../context.ts';
 import type { ControlPlane } from '../control-plane.ts';
 import { type FleetData, withFleetData } from '../fleet-data.ts';
-import { median } from '../report.ts';
+import { type Filled, fillHistory } from '../history-data.ts';
+import { type Measurement, quantile } from '../report.ts';
 
 const SCALES = {
-  full: { servers: 1_000, rows: 2_000_000, times: 15 },
-  quick: { servers: 1_000, rows: 50_000, times: 5 },
+  full: { servers: 1_000, days: 30, healthSeconds: 80, metricsSeconds: 160, calls: 200, setsAside: 20 },
+  quick: { servers: 20, days: 2, healthSeconds: 120, metricsSeconds: 240, calls: 10, setsAside: 2 },
 };
 
-const DAYS = 30;
-const DAY_MS = 86_400_000;
-
-/** The latest health of everybody, over a month of history: by the view, by the API, and by sorting it all. */
+/**
+ * A month of history of a fleet, asked as the dashboard asks: each question 200 times in a row, the 95th percentile of
+ * how long it took, and beside it how busy the machine was (its load average when the question ended). Then what a row
+ * takes on disk with its part of the indexes, and how long it took to sum up what was filled.
+ */
 export const history: Row = {
   name: 'history',
   run: context =>
     context.withControlPlane({ OPSFLEET_ROLE: 'api' }, controlPlane => {
-      const { servers, rows, times } = SCALES[context.scale];
-      return withFleetData(controlPlane, servers, async data => {
-        await fill(data, rows / servers);
-        const db = data.db.tenant(data.organizationId);
-        const viewMs = await medianMs(times, async () => {
-          const found = await db.many(sql`
-            select * from v_server_health_overview where organization_id = ${data.organizationId}`);
-          expectCount(found.length, servers);
-        });
-        const listMs = await medianMs(times, async () => expectCount(await listAll(controlPlane), servers));
-        const sortedMs = await medianMs(2, async () => {
-          const found = await db.many(sql`
-            select distinct on (server_id) server_id, timestamp, status, response_time_ms, database_healthy,
-              redis_healthy, services_healthy, error_message
-            from server_health_checks where organization_id = ${data.organizationId}
-            order by server_id, timestamp desc`);
-          expectCount(found.length, servers);
-        });
-        const reference = { name: 'DISTINCT ON', value: sortedMs };
-        const over = `${servers.toLocaleString('en')} servers, ${rows.toLocaleString('en')} checks`;
+      const scale = SCALES[context.scale];
+      return withFleetData(controlPlane, scale.servers, async data => {
+        const filled = await fillHistory(data, { ...scale, now: new Date() });
         return [
-          { name: `latest health of ${over}`, measured: viewMs, unit: 'ms', reference, bar: '≤ 50' },
-          { name: 'the same as GET /servers', measured: listMs, unit: 'ms', reference, bar: '≤ 50' },
+          ...(await askAll(controlPlane, data, scale)),
+          ...(await sizes(data.db.system)),
+          ...times(filled),
         ];
       });
     }),
 };
 
-/** A check of every server at even steps over the last 30 days, in the order in which they would come. */
-async function fill({ db, organizationId }: FleetData, checksPerServer: number): Promise<void> {
-  const now = new Date();
-  await makePartitions(db.system, now);
-  const stepMs = (DAYS * DAY_MS) / checksPerServer;
-  await db.system.execute(sql`
-    insert into server_health_checks (organization_id, server_id, timestamp, status, reason, response_time_ms,
-      database_healthy, redis_healthy, services_healthy)
-    select s.organization_id, s.id, ${now}::timestamptz - n * ${stepMs}::float8 * interval '1 millisecond',
-      'healthy', 'ok', 12, true, true, true
-    from generate_series(${checksPerServer}::int - 1, 0, -1) n, managed_servers s
-    where s.organization_id = ${organizationId}`);
-  // As autovacuum would have done long since, of a history that grew over a month.
-  await db.system.execute(sql`vacuum analyze server_health_checks`);
+type Question = { name: string; bar?: string; ask: () => Promise<number>; found: number };
+
+/** What is asked, and how many servers or periods an answer must have at least to be one. */
+function questions(controlPlane: ControlPlane, { db, organizationId, serverIds }: FleetData): Question[] {
+  const tenant = db.tenant(organizationId);
+  const servers = serverIds.length;
+  let turn = 0;
+  // Another one each time: of one server alone, everything would soon be in memory.
+  const some = (): string => serverIds[(turn++ * 7) % servers]!;
+  const query = async (body: object): Promise<Answer> =>
+    controlPlane.call<Answer>('POST', '/api/v1/fleet/metrics/query', body);
+  const ago = (hours: number): string => new Date(Date.now() - hours * 3_600_000).toISOString();
+  const ofOne = (body: object) => async () => {
+    const { series } = await query({ field: 'cpu_percent', servers: { ids: [some()] }, ...body });
+    return series?.[0]?.values?.length ?? 0;
+  };
+  const view = (name: 'v_server_health_overview' | 'v_fleet_summary') => async () =>
+    (await tenant.many(sql`select * from ${sql.table(name)} where organization_id = ${organizationId}`))
+      .length;
+  const totals = (body: object) => async () =>
+    (await query({ field: 'memory_percent', by: 'total', ...body })).totals?.length ?? 0;
+  return [
+    { name: 'last hour of one server, by the minute', bar: '≤ 10', ask: ofOne({ period: '1m' }), found: 60 },
+    {
+      name: 'its rate of bytes received',
+      bar: '≤ 10',
+      ask: ofOne({ field: 'network_rx_bytes', period: '1m' }),
+      found: 60,
+    },
+    {
+      name: '30 days of one server, by the hour',
+      bar: '≤ 20',
+      ask: ofOne({ start_time: ago(720), period: '1h' }),
+      found: 700,
+    },
+    {
+      name: 'latest health of all, v_server_health_overview',
+      bar: '≤ 50',
+      ask: view('v_server_health_overview'),
+      found: servers,
+    },
+    { name: 'v_fleet_summary', bar: '≤ 50', ask: view('v_fleet_summary'), found: 1 },
+    {
+      name: 'the same as all pages of GET /servers',
+      bar: '≤ 50',
+      ask: () => listAll(controlPlane),
+      found: servers,
+    },
+    {
+      name: 'p95 of the CPU of all over 24 h',
+      bar: '≤ 100',
+      ask: async () => {
+        const body = { field: 'cpu_percent', by: 'fleet', across: ['p95'], start_time: ago(24) };
+        return (await query(body)).series?.[0]?.values?.length ?? 0;
+      },
+      found: 24,
+    },
+    {
+      name: 'p95 of all values of it',
+      bar: '≤ 100',
+      ask: totals({ start_time: ago(24), across_periods: ['p95'] }),
+      found: Math.min(50, servers),
+    },
+    { name: 'top 10 by memory, last hour', bar: '≤ 50', ask: totals({ top: { count: 10 } }), found: 10 },
+    {
+      name: 'fleet metrics by the hour, 24 h',
+      ask: async () =>
+        (await controlPlane.call<Answer>('GET', '/api/v1/fleet/metrics/aggregated')).count ?? 0,
+      found: 24,
+    },
+  ];
 }
 
-/** Those of the days before this month; the later ones are there from the start. */
-async function makePartitions(db: SystemDb, now: Date): Promise<void> {
-  for (let days = 1; days <= DAYS; days++) {
-    const instant = new Date(now.getTime() - days * DAY_MS);
-    await ensurePartitionsFor(db, {
-      table: 'server_health_checks',
-      instants: [instant],
-      policy: { interval: 'month', retention: defaultRetention },
-      now,
+type Answer = { series?: { values: unknown[] | null }[]; totals?: unknown[]; count?: number };
+
+async function askAll(
+  controlPlane: ControlPlane,
+  data: FleetData,
+  { calls, setsAside }: { calls: number; setsAside: number },
+): Promise<Measurement[]> {
+  const measurements: Measurement[] = [];
+  for (const { name, bar, ask, found } of questions(controlPlane, data)) {
+    const tookMs: number[] = [];
+    // The first ones fill caches.
+    for (let call = -setsAside; call < calls; call++) {
+      const startedMs = performance.now();
+      const count = await ask();
+      if (call >= 0) tookMs.push(performance.now() - startedMs);
+      if (count < found) throw new Error(`${name}: found ${count}, not ${found}`);
+    }
+    tookMs.sort((a, b) => a - b);
+    measurements.push({
+      name: `${name}: p95 (p50 ${quantile(tookMs, 0.5).toFixed(1)}, load ${loadavg()[0]!.toFixed(1)})`,
+      measured: quantile(tookMs, 0.95),
+      unit: 'ms',
+      ...(bar === undefined ? {} : { bar }),
     });
   }
+  return measurements;
 }
+
+/** Bytes of a row on disk, indexes included, of each table of history. */
+async function sizes(db: SystemDb): Promise<Measurement[]> {
+  const rows = await db.many(sql<{ table: string; rows: number; bytes: number }>`
+    select parent.relname as table, sum(child.reltuples)::float8 as rows,
+      sum(pg_total_relation_size(child.oid))::float8 as bytes
+    from pg_inherits i join pg_class parent on parent.oid = i.inhparent join pg_class child on child.oid = i.inhrelid
+    where parent.relname ~ '^server_(health|metrics)_' and parent.relkind = 'p' and child.reltuples > 0
+    group by 1 order by 1`);
+  return rows.map(({ table, rows: count, bytes }) => ({
+    name: `${table}, a row of ${Math.round(count).toLocaleString('en')}`,
+    measured: bytes / count,
+    unit: 'bytes',
+  }));
+}
+
+const times = (filled: Filled): Measurement[] => [
+  {
+    name: `filled ${filled.healthRows} checks and ${filled.metricRows} metrics`,
+    measured: filled.fillSeconds,
+    unit: 's',
+  },
+  { name: 'health summed up to all lengths', measured: filled.healthRollSeconds, unit: 's' },
+  {
+    name: 'metrics summed up to all lengths, at the same time',
+    measured: filled.metricRollSeconds,
+    unit: 's',
+  },
+];
 
 /** Every page of the list; returns how many servers they held. */
 async function listAll(controlPlane: ControlPlane): Promise<number> {
@@ -88,20 +174,4 @@ async function listAll(controlPlane: ControlPlane): Promise<number> {
     cursor = page.next_cursor;
   }
   return count;
-}
-
-/** One time unmeasured, for caches and plans; then the median of the others. */
-async function medianMs(times: number, work: () => Promise<void>): Promise<number> {
-  await work();
-  const measured = [];
-  for (let time = 0; time < times; time++) {
-    const startedMs = performance.now();
-    await work();
-    measured.push(performance.now() - startedMs);
-  }
-  return median(measured);
-}
-
-function expectCount(found: number, wanted: number): void {
-  if (found !== wanted) throw new Error(`Found the health of ${found} servers, not of ${wanted}`);
 }
