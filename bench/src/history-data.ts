@@ -75,8 +75,8 @@ async function makePartitions(db: SystemDb, { now, days }: HistoryScale): Promis
       await ensurePartitionsFor(db, {
         table,
         instants,
-        policy: { interval: 'month', retention: defaultRetention },
         now,
+        policy: { interval: 'month', retention: defaultRetention },
       });
     }
   }

@@ -1,6 +1,10 @@
 import { newId, type OrganizationId, type ServerId } from '../src/ids.ts';
+import { metricRollup } from '../src/metrics/rollup-store.ts';
+import { systemClock } from '../src/platform/clock.ts';
 import { type Database, sql } from '../src/platform/db.ts';
+import { roll } from '../src/rollups/roll.ts';
 import { insertServer, type NewServer } from '../src/servers/store.ts';
+import { until } from './fakes/until.ts';
 
 const at = new Date('2026-11-01T00:00:00Z');
 
@@ -37,4 +41,15 @@ export async function addServer(
     ...facts,
   });
   return id;
+}
+
+/**
+ * Sums up the metrics that were stored with times that are over. They come late, and a program that runs has its own
+ * passes beside this one, of which only one is made at a time.
+ */
+export async function sumUpMetrics({ system }: Database): Promise<void> {
+  await until('what came late to be summed up', async () => {
+    await roll({ db: system, clock: systemClock }, metricRollup);
+    return (await system.many(sql`select from rollup_late where kind = 'metrics'`)).length === 0;
+  });
 }

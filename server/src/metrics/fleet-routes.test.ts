@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
-import { addServer } from '../../test/fleet.ts';
+import { addServer, sumUpMetrics } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { sql } from '../platform/db.ts';
 import type { Metrics } from './metric.ts';
@@ -42,6 +42,7 @@ beforeAll(async () => {
   await collected(slow, 4 * minuteMs, { cpu_percent: 20 });
   await collected(paused, 20 * hourMs, { llm_requests: 1 });
   await collected(paused, 10 * hourMs, { llm_requests: 9 });
+  await sumUpMetrics(test.database.db);
 });
 afterAll(() => test.close());
 

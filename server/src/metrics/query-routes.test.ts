@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
-import { addServer } from '../../test/fleet.ts';
+import { addServer, sumUpMetrics } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { insertMetrics } from './store.ts';
 
@@ -13,9 +13,9 @@ let theirs: Client;
 let ids: Record<'alpha' | 'beta' | 'gamma' | 'silent' | 'foreign', ServerId>;
 let group: string;
 
-// Within the newest hour, and never of the minute that is still filling.
-const at = (minutesAgo: number): Date =>
-  new Date((Math.floor(Date.now() / minuteMs) - minutesAgo) * minuteMs + 100);
+// Once, so that no minute begins in between.
+const nowMinutes = Math.floor(Date.now() / minuteMs);
+const at = (minutesAgo: number): Date => new Date((nowMinutes - minutesAgo) * minuteMs + 100);
 
 beforeAll(async () => {
   test = await startTestApp();
@@ -38,6 +38,7 @@ beforeAll(async () => {
   await collect('beta', { 10: 50 });
   await collect('gamma', { 10: 90, 8: 70 });
   await collect('foreign', { 10: 99 });
+  await sumUpMetrics(test.database.db);
 });
 afterAll(() => test.close());
 

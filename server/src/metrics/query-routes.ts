@@ -40,7 +40,7 @@ export const metricQueryRoutes: Route[] = [
       'fell it began again at zero; over more than 25 hours without a value nothing is known. Its rate is that growth ' +
       'by the time in which it came about, from the value before, so that neither a gap nor a period that is not over ' +
       'changes it. Values across servers count each server once, whatever its interval; percentiles are exact. At most ' +
-      '200,000 values are returned, 10,000 periods, and 3,000,000 values of servers and periods read.',
+      '200,000 values are returned, 10,000 periods, and 1,000,000 values of servers and periods read.',
     permission: 'fleet:read',
     body: MetricQueryBody,
     replies: { 200: MetricQueryReply },

@@ -4,7 +4,8 @@ import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
 import { addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
-import { ensurePartitions } from '../retention/maintain.ts';
+import { ensurePartitions, ensurePartitionsFor } from '../retention/maintain.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { roll } from '../rollups/roll.ts';
 import { rollupPeriods } from '../rollups/rollup.ts';
 import { type MetricField, type Metrics, metricFields, type Period, periodMs, periods } from './metric.ts';
@@ -25,14 +26,14 @@ const start = new Date('2031-06-10T00:00:00Z');
 const hourMs = 3_600_000;
 const dayMs = 86_400_000;
 let test: TestApp;
-let admin: Client;
+let viewer: Client;
 let db: SystemDb;
 let servers: { organizationId: OrganizationId; serverId: ServerId }[];
 
 beforeAll(async () => {
   test = await startTestApp();
   db = test.database.db.system;
-  admin = await test.as('viewer', 'ours');
+  viewer = await test.as('viewer', 'ours');
   await ensurePartitions(db, { now: start, interval: 'month' });
   const [ours, theirs] = [await test.organization('ours'), await test.organization('theirs')];
   servers = [];
@@ -190,7 +191,7 @@ async function expectAllComputed(rows: readonly MetricsRow[], asked: Asked): Pro
   const ours = servers.slice(0, 3).map(({ serverId }) => serverId);
   const byServer = seriesOf(rows, asked);
   const ask = async (more: object) => {
-    const { status, body, text } = await admin.post(path, { ...bodyOf(asked), ...more });
+    const { status, body, text } = await viewer.post(path, { ...bodyOf(asked), ...more });
     expect(status, text).toBe(200);
     return body;
   };
@@ -305,3 +306,40 @@ it('comes to what the rows come to, whatever is missing, falls back or comes lat
     { numRuns: 12 },
   );
 }, 120_000);
+
+/** A byte a second, told every so often over some days. */
+const steady = (days: number, stepMs: number): MetricsRow[] =>
+  Array.from({ length: Math.floor((days * dayMs) / stepMs) + 1 }, (_, place) =>
+    collected(0, place * stepMs, { network_rx_bytes: (place * stepMs) / 1000 }),
+  );
+
+const rateOf = async (asked: object): Promise<{ value: number | null }[]> =>
+  (await viewer.post(path, { field: 'network_rx_bytes', by: 'total', ...asked })).body.totals.filter(
+    (each: { value: number | null }) => each.value !== null,
+  );
+
+it('is right over more milliseconds than an integer holds', async () => {
+  await reset();
+  await ensurePartitionsFor(db, {
+    table: 'server_metrics_aggregated',
+    instants: [at(30 * dayMs)],
+    policy: { interval: 'month', retention: defaultRetention },
+    now: start,
+  });
+  await insertMetrics(db, steady(40, hourMs), true);
+  const range = { start_time: start.toISOString(), end_time: at(40 * dayMs).toISOString(), period: '1d' };
+  expect(await rateOf(range)).toMatchObject([{ value: 1 }]);
+  expect(await rateOf({ ...range, value: 'increase' })).toMatchObject([{ value: (40 * dayMs) / 1000 }]);
+});
+
+it('takes the whole period for the time in which a counter grew where that was not summed up yet', async () => {
+  await reset();
+  await insertMetrics(db, steady(1, 60_000), true);
+  await roll({ db, clock: { now: () => at(dayMs / 2) } }, metricRollup);
+  for (const period of rollupPeriods)
+    await db.execute(
+      sql`update ${sql.ref(metricRollupTable(period))} set network_rx_bytes_covered_ms = null`,
+    );
+  const hour = { start_time: at(2 * hourMs).toISOString(), end_time: at(3 * hourMs - 1).toISOString() };
+  for (const period of ['5m', '1h']) expect(await rateOf({ ...hour, period })).toMatchObject([{ value: 1 }]);
+});

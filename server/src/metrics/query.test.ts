@@ -25,6 +25,9 @@ function refusal(facts: Partial<GridRequest>): string {
 }
 
 describe('the periods of a range', () => {
+  const day = { from: new Date('2026-11-23T13:00:00Z') };
+  const week = { from: new Date('2026-11-17T13:00:00Z') };
+
   it('are those that begin in it, both ends included', () => {
     expect(gridOf(request({ period: '15m' }))).toEqual({
       period: '15m',
@@ -40,8 +43,14 @@ describe('the periods of a range', () => {
     ['as many as are wanted', { points: 61 }, '1m'],
     ['fewer, where that is too many', { points: 60 }, '5m'],
     ['fewer, where of so many servers they are too many to return', { servers: 20_000 }, '15m'],
-    ['fewer, where of so many servers they are too many to read', { servers: 5_000, returns: 'one' }, '5m'],
-    ['as many, where they are read and one comes of them', { servers: 4_000, returns: 'one' }, '1m'],
+    [
+      'fewer, where of so many servers they take too long to read',
+      { ...day, servers: 1_000, returns: 'one' },
+      '1h',
+    ],
+    ['more, where those that are read quickly were few', { ...week, servers: 1_000, returns: 'one' }, '1h'],
+    ['more, but no more than are wanted', { ...week, servers: 1_000, points: 100, returns: 'one' }, '1d'],
+    ['as many, where they are read and one comes of them', { servers: 800, returns: 'one' }, '1m'],
   ] as const)('chosen: %s', (_what, facts, period) => {
     expect(gridOf(request(facts)).period).toBe(period);
   });
@@ -57,10 +66,10 @@ describe('the periods of a range', () => {
       /3279 servers in 61 periods of 1m are 200019 values/,
     );
     expect(refusal({ period: '1m', servers: 3_278 })).toBe('none');
-    expect(refusal({ period: '1m', servers: 49_181, returns: 'one' })).toMatch(
-      /3000041 values, and 3000000 at most are read/,
+    expect(refusal({ period: '1m', servers: 16_394, returns: 'one' })).toMatch(
+      /1000034 values, and 1000000 at most are read/,
     );
-    expect(refusal({ period: '1m', servers: 49_180, returns: 'one' })).toBe('none');
+    expect(refusal({ period: '1m', servers: 16_393, returns: 'one' })).toBe('none');
   });
 });
 

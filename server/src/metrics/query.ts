@@ -16,12 +16,14 @@ export const answerForms = ['server', 'fleet', 'total'] as const;
 export type AnswerForm = (typeof answerForms)[number];
 
 /** Of an answer, so that it stays small enough to be built and read. */
-export const maxReturnedValues = 200_000;
-/** Servers times periods that one query reads, for about two seconds of the database. */
-export const maxReadValues = 3_000_000;
-export const maxPeriods = 10_000;
-/** How many values `auto` lets be read of many servers: a tenth of a second or so. */
-const autoReadValues = 250_000;
+const maxReturnedValues = 200_000;
+/** Servers times periods that one query reads: for a second or two of the database, which gives it five. */
+const maxReadValues = 1_000_000;
+const maxPeriods = 10_000;
+/** How many values `auto` lets be read of many servers: for a tenth of a second, or more where that were few periods. */
+const autoReadValues = 50_000;
+const autoReadMost = 200_000;
+const fewPeriods = 24;
 
 /** The value to show of a field; `invalid` where it has none of that kind. */
 export function valueOf(field: MetricField, asked: MetricValue | undefined): MetricValue {
@@ -61,34 +63,35 @@ export type GridRequest = {
 
 /** The periods that begin in the range. Refuses a range without one, and more than can be read or returned. */
 export function gridOf(request: GridRequest): Grid {
-  const { from, to, servers, returns, pointer } = request;
-  const most = Math.max(servers, 1);
-  const budget = returns === 'each' ? maxReturnedValues : autoReadValues;
-  const period =
-    request.period === 'auto'
-      ? periodFor(to.getTime() - from.getTime(), Math.min(request.points, Math.floor(budget / most)))
-      : request.period;
+  const { from, to, pointer } = request;
+  const period = request.period === 'auto' ? autoPeriod(request) : request.period;
   const span = wholePeriods(period, { from, to }) as Span & { from: Date; to: Date };
   const count = (span.to.getTime() - span.from.getTime()) / periodMs(period);
   if (count <= 0) throw invalidField(pointer('start_time'), `no period of ${period} begins in the range`);
-  const [values, limit, what] =
-    returns === 'each'
-      ? [count * servers, maxReturnedValues, 'returned']
-      : [count * servers, maxReadValues, 'read'];
-  if (count > maxPeriods) {
-    throw invalidField(
-      pointer('period'),
-      `the range has ${count} periods of ${period}, and ${maxPeriods} at most are ${what}: choose longer periods or a shorter range`,
-    );
-  }
-  if (values > limit) {
-    throw invalidField(
-      pointer('period'),
-      `${servers} servers in ${count} periods of ${period} are ${values} values, and ${limit} at most are ${what}: ` +
-        'choose fewer servers, longer periods or a shorter range',
-    );
-  }
+  const tooMuch = whyTooMuch(request, period, count);
+  if (tooMuch !== null) throw invalidField(pointer('period'), tooMuch);
   return { period, ...span, count };
+}
+
+function autoPeriod({ from, to, points, servers, returns }: GridRequest): Period {
+  const rangeMs = to.getTime() - from.getTime();
+  const within = (values: number): Period =>
+    periodFor(rangeMs, Math.min(points, Math.floor(values / Math.max(servers, 1))));
+  if (returns === 'each') return within(maxReturnedValues);
+  const quick = within(autoReadValues);
+  return rangeMs / periodMs(quick) < fewPeriods ? within(autoReadMost) : quick;
+}
+
+function whyTooMuch({ servers, returns }: GridRequest, period: Period, count: number): string | null {
+  const [most, what] = returns === 'each' ? [maxReturnedValues, 'returned'] : [maxReadValues, 'read'];
+  if (count > maxPeriods)
+    return `the range has ${count} periods of ${period}, and ${maxPeriods} at most are ${what}: choose longer periods or a shorter range`;
+  if (count * servers > most)
+    return (
+      `${servers} servers in ${count} periods of ${period} are ${count * servers} values, and ${most} at most are ` +
+      `${what}: choose fewer servers, longer periods or a shorter range`
+    );
+  return null;
 }
 
 /** Where each period begins. */

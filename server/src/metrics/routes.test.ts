@@ -1,14 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
-import { until } from '../../test/fakes/until.ts';
-import { addServer } from '../../test/fleet.ts';
+import { addServer, sumUpMetrics } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
-import { systemClock } from '../platform/clock.ts';
-import { sql } from '../platform/db.ts';
 import { ensurePartitionsFor } from '../retention/maintain.ts';
 import { defaultRetention } from '../retention/retention.ts';
-import { roll } from '../rollups/roll.ts';
-import { metricRollup } from './rollup-store.ts';
 import { insertMetrics } from './store.ts';
 
 let test: TestApp;
@@ -39,11 +34,7 @@ beforeEach(async () => {
   }));
   const db = test.database.db.system;
   expect(await insertMetrics(db, rows)).toBe(6);
-  // They come late; the program has its own passes beside this one, and only one is made at a time.
-  await until('what came late to be summed up', async () => {
-    await roll({ db, clock: systemClock }, metricRollup);
-    return (await db.many(sql`select from rollup_late where kind = 'metrics'`)).length === 0;
-  });
+  await sumUpMetrics(test.database.db);
 });
 
 const minute = (count: number): Date => new Date(Date.parse('2026-11-24T12:00:00Z') + count * 60_000);

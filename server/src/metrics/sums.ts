@@ -49,11 +49,7 @@ function fieldPart(field: MetricField, part: FieldPart): Part {
     case 'increase':
       return { ofCollected: null, ofGrowth: sql`sum(grown) ${ofCounter}`, ofSums: sql`sum(${column})` };
     case 'covered_ms':
-      return {
-        ofCollected: null,
-        ofGrowth: sql`(sum(covered_ms) ${ofCounter})::int`,
-        ofSums: sql`sum(${column})::int`,
-      };
+      return { ofCollected: null, ofGrowth: sql`sum(covered_ms) ${ofCounter}`, ofSums: sql`sum(${column})` };
   }
 }
 
