@@ -3,11 +3,13 @@ import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId, type OrganizationId, type TokenId } from '../src/ids.ts';
 import { may, type Role, roles } from '../src/permissions.ts';
+import { sql } from '../src/platform/db.ts';
 import type { Route } from '../src/platform/http/route.ts';
 import { routes } from '../src/routes.ts';
 import { insertToken, revokeToken } from '../src/tokens/store.ts';
 import { hashCredential, mintToken } from '../src/tokens/token.ts';
 import { type Client, startTestApp, type TestApp } from './app.ts';
+import { until } from './fakes/until.ts';
 import { exampleOf, examples, type Ids, nameOf, places, registration } from './route-examples.ts';
 import { fillOrganization, rowsOf } from './tenants.ts';
 
@@ -85,12 +87,21 @@ let ownIds: Ids;
 const clients = {} as Record<Role, Client>;
 
 beforeAll(async () => {
-  test = await startTestApp();
+  // Without workers, which would write what they find at the servers.
+  test = await startTestApp({ settings: { role: 'api' } });
   attacker = await test.organization('attacker');
   victim = await test.organization('victim');
   for (const role of roles) clients[role] = await test.as(role, 'attacker');
   ownIds = await fillOrganization(test, 'attacker');
   victimIds = await fillOrganization(test, 'victim');
+  // What upkeep still has to write of them, that nothing but a request changes from here on.
+  await test.app.context.authenticator.flush();
+  await until('the queue of deleted servers to be looked through', async () => {
+    const waiting = await test.database.db.system.many(
+      sql`select from deleted_servers where cleared_at is null`,
+    );
+    return waiting.length === 0;
+  });
 });
 afterAll(() => test.close());
 
