@@ -215,6 +215,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/health/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for how long of each period many servers were in each state
+         * @description Reads only. The periods are those that the range lies in, by default the last 24 hours; the newest may still be filling. What of a period is in none of the four lists is unknown. A server of which nothing is known in the range has null for each list.
+         */
+        post: operations["postHealthQuery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet/servers/{id}/metrics": {
         parameters: {
             query?: never;
@@ -942,6 +962,62 @@ export interface components {
             response_time_ms: components["schemas"]["ResponseTimes"] | null;
             /** @description Those that were down for some of the time, the least uptime first. */
             worst: components["schemas"]["WorstServer"][];
+        };
+        /** HealthQuery */
+        HealthQuery: {
+            servers?: components["schemas"]["ServerSelection"];
+            /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+            start_time?: string;
+            /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+            end_time?: string;
+            /**
+             * @description Default auto: the shortest of which the range has at most `points`.
+             * @enum {string}
+             */
+            period?: "5m" | "15m" | "1h" | "1d" | "auto";
+            /** @description With period=auto alone. Default 48. */
+            points?: number;
+            /** @description Servers on a page, by name. Default 50. */
+            limit?: number;
+            /** @description next_cursor of the page before. */
+            cursor?: string;
+        };
+        /** HealthQueryReply */
+        HealthQueryReply: {
+            /** @enum {string} */
+            period: "5m" | "15m" | "1h" | "1d";
+            /** Format: date-time */
+            start_time: string;
+            /**
+             * Format: date-time
+             * @description Where the last period ends.
+             */
+            end_time: string;
+            /** @description Where each period begins. */
+            timestamps: string[];
+            servers: components["schemas"]["HealthQueryServers"];
+            series: components["schemas"]["HealthSeries"][];
+            next_cursor: string | null;
+        };
+        /** HealthQueryServers */
+        HealthQueryServers: {
+            /** @description Servers that are selected. */
+            total: number;
+            /** @description Those on this page. */
+            read: number;
+            /** @description Those of them of which nothing is known in the range. */
+            without_data: number;
+        };
+        /** HealthSeries */
+        HealthSeries: {
+            /** Format: uuid */
+            server_id: string;
+            name: string;
+            uptime: components["schemas"]["Uptime"];
+            healthy_ms: number[] | null;
+            degraded_ms: number[] | null;
+            critical_ms: number[] | null;
+            unreachable_ms: number[] | null;
         };
         /** HealthWorkerStatus */
         HealthWorkerStatus: {
@@ -2036,6 +2112,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HealthOverview"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postHealthQuery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HealthQuery"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HealthQueryReply"];
                 };
             };
             /** @description What went wrong. */

@@ -3,6 +3,7 @@ import { authRoutes } from './auth/routes.ts';
 import { groupRoutes } from './groups/routes.ts';
 import { checkRoutes } from './health/check-routes.ts';
 import { healthHistoryRoutes } from './health/history-routes.ts';
+import { healthQueryRoutes } from './health/query-routes.ts';
 import { uptimeRoutes } from './health/uptime-routes.ts';
 import { liveRoutes } from './live/routes.ts';
 import { fleetMetricRoutes } from './metrics/fleet-routes.ts';
@@ -21,6 +22,7 @@ export const routes: readonly Route[] = [
   ...checkRoutes,
   ...healthHistoryRoutes,
   ...uptimeRoutes,
+  ...healthQueryRoutes,
   ...metricRoutes,
   ...metricQueryRoutes,
   ...fleetMetricRoutes,

@@ -1,8 +1,10 @@
+import { healthRollup } from '../src/health/rollup-store.ts';
 import { newId, type OrganizationId, type ServerId } from '../src/ids.ts';
 import { metricRollup } from '../src/metrics/rollup-store.ts';
 import { systemClock } from '../src/platform/clock.ts';
 import { type Database, sql } from '../src/platform/db.ts';
 import { roll } from '../src/rollups/roll.ts';
+import type { Rollup } from '../src/rollups/rollup.ts';
 import { insertServer, type NewServer } from '../src/servers/store.ts';
 import { until } from './fakes/until.ts';
 
@@ -44,12 +46,16 @@ export async function addServer(
 }
 
 /**
- * Sums up the metrics that were stored with times that are over. They come late, and a program that runs has its own
- * passes beside this one, of which only one is made at a time.
+ * Sums up what was stored with times that are over. It comes late, and a program that runs has its own passes beside this
+ * one, of which only one is made at a time.
  */
-export async function sumUpMetrics({ system }: Database): Promise<void> {
+async function sumUpLate({ system }: Database, rollup: Rollup): Promise<void> {
   await until('what came late to be summed up', async () => {
-    await roll({ db: system, clock: systemClock }, metricRollup);
-    return (await system.many(sql`select from rollup_late where kind = 'metrics'`)).length === 0;
+    await roll({ db: system, clock: systemClock }, rollup);
+    return (await system.many(sql`select from rollup_late where kind = ${rollup.kind}`)).length === 0;
   });
 }
+
+export const sumUpMetrics = (db: Database): Promise<void> => sumUpLate(db, metricRollup);
+export const sumUpHealth = (db: Database): Promise<void> =>
+  sumUpLate(db, healthRollup({ intervalMs: 30_000 }));

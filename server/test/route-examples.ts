@@ -30,6 +30,7 @@ export const examples: Record<string, Example> = {
   'GET /api/v1/fleet/servers/:id/health': { id: 'server' },
   'GET /api/v1/fleet/servers/:id/uptime': { id: 'server' },
   'GET /api/v1/fleet/health/overview': {},
+  'POST /api/v1/fleet/health/query': { body: { servers: { ids: ['$server'] } } },
   'GET /api/v1/fleet/servers/:id/metrics': { id: 'server' },
   'POST /api/v1/fleet/metrics/query': { body: { field: 'cpu_percent', servers: { ids: ['$server'] } } },
   'GET /api/v1/fleet/metrics/aggregated': { query: { group_id: '$group' } },

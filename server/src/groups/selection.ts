@@ -2,8 +2,15 @@ import { type Static, type TObject, Type } from 'typebox';
 import { type GroupId, type OrganizationId, parseId, type ServerId } from '../ids.ts';
 import { type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { AppError } from '../platform/errors.ts';
-import { filterOf, serverFilterBody, serverFilterQuery } from '../servers/list.ts';
-import { knownServers, type ServerFilter, serverConditions } from '../servers/store.ts';
+import { encodeCursor } from '../platform/page.ts';
+import { cursorOf, filterOf, serverFilterBody, serverFilterQuery } from '../servers/list.ts';
+import {
+  afterCondition,
+  knownServers,
+  type ServerCursor,
+  type ServerFilter,
+  serverConditions,
+} from '../servers/store.ts';
 import { groupIdOf, groupNotFound } from './member-routes.ts';
 import { groupExists, isInGroup } from './store.ts';
 
@@ -77,4 +84,41 @@ export function isSelected(
     ],
     sql` and `,
   );
+}
+
+export type NamedServer = { id: ServerId; name: string };
+
+/** How many servers are selected. */
+export async function countSelected(db: TenantTx, selection: ServerSelection): Promise<number> {
+  const { count } = await db.one(sql<{ count: number }>`
+    select count(*)::int as count from managed_servers s where ${isSelected(db.organizationId, selection)}`);
+  return count;
+}
+
+/** Selected servers by name, after one of them. */
+function listSelected(
+  db: TenantTx,
+  selection: ServerSelection,
+  { limit, after }: { limit: number; after: ServerCursor | null },
+): Promise<NamedServer[]> {
+  return db.many(sql<NamedServer>`
+    select s.id, s.name from managed_servers s
+    where ${isSelected(db.organizationId, selection)} ${after === null ? sql`` : sql`and ${afterCondition('name', after)}`}
+    order by s.name, s.id limit ${limit}`);
+}
+
+/** A page of the selected servers by name, and where the next one starts. `pointer`: where the request has the cursor. */
+export async function pageOfSelected(
+  db: TenantTx,
+  selection: ServerSelection,
+  { limit, cursor, pointer }: { limit: number; cursor: string | undefined; pointer: string },
+): Promise<{ page: NamedServer[]; next: string | null }> {
+  const after = cursor === undefined ? null : cursorOf(cursor, 'name', pointer);
+  const page = await listSelected(db, selection, { limit: limit + 1, after });
+  const isMore = page.length > limit;
+  if (isMore) page.pop();
+  const last = page.at(-1);
+  const next =
+    isMore && last !== undefined ? encodeCursor({ sort: 'name', key: last.name, id: last.id }) : null;
+  return { page, next };
 }

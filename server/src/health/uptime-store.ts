@@ -1,11 +1,11 @@
 import type { ServerId } from '../ids.ts';
 import { planAnew, type Sql, sql, type TenantTx } from '../platform/db.ts';
-import { type RollupPeriod, rollupPeriods } from '../rollups/rollup.ts';
+import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 import { type Segment, segmentsOf } from '../rollups/segments.ts';
 import { rolledUntilOf } from '../rollups/store.ts';
 import { added, addedWithoutTimes, type Buckets, factsOfChecks, factsOfSums } from './facts.ts';
 import { heldStates } from './rollup.ts';
-import type { HealthSums } from './uptime.ts';
+import type { HealthSums, Timeline } from './uptime.ts';
 
 /** A time, not empty. `intervalMs`: how often servers are checked that say nothing else. */
 export type HealthRange = { from: Date; to: Date; intervalMs: number };
@@ -105,4 +105,35 @@ export async function readFleetHealth(db: TenantTx, range: HealthRange, worst: n
                   from worst w), '[]') as worst`),
   );
   return { ...row, sums: row.sums ?? none };
+}
+
+/** Of a server, for how long of each period it was in each state, in milliseconds. */
+export type ServerTimeline = { id: ServerId } & Record<`${(typeof heldStates)[number]}_ms`, number[]>;
+
+/** The timelines of these servers; one of which nothing is known in the range has none. */
+export async function readTimelines(
+  db: TenantTx,
+  serverIds: readonly ServerId[],
+  range: HealthRange,
+  { period, from, count }: Timeline,
+): Promise<ServerTimeline[]> {
+  const lengthMs = rollupPeriodMs[period];
+  const facts = await factsOf(db, serverIds, range, { buckets: { origin: from, lengthMs }, longest: period });
+  const lists = heldStates.map(state => {
+    const column = sql.ref(`${state}_ms`);
+    return sql`array_agg(coalesce(${column}, 0)::integer order by place) as ${column}`;
+  });
+  return db.many(
+    planAnew(sql<ServerTimeline>`
+      with sums as materialized (${addedWithoutTimes(facts)})
+      select known.server_id as id, ${sql.join(lists)}
+      from (select server_id from sums group by server_id having sum(${sql.join(
+        heldStates.map(state => sql.ref(`${state}_ms`)),
+        sql` + `,
+      )}) > 0) known
+      cross join generate_series(0, ${count - 1}::int) as place
+      left join sums on sums.server_id = known.server_id
+        and sums.bucket = ${from}::timestamptz + place * ${sql.lit(lengthMs)} * interval '1 millisecond'
+      group by known.server_id`),
+  );
 }

@@ -82,3 +82,21 @@ export function answerable(
 }
 
 const longest: RollupPeriod = rollupPeriods.at(-1)!;
+
+/** Periods of one length that follow each other. `to` is the end of the last one, which may still be filling. */
+export type Timeline = { period: RollupPeriod; from: Date; to: Date; count: number };
+
+/** The periods that a range lies in: of this length, or of the shortest of which there are at most `points`. */
+export function timelineOf(
+  { from, to }: { from: Date; to: Date },
+  asked: RollupPeriod | 'auto',
+  points: number,
+): Timeline {
+  const periodsIn = (period: RollupPeriod): Timeline => {
+    const lengthMs = rollupPeriodMs[period];
+    const [first, end] = [Math.floor(from.getTime() / lengthMs), Math.ceil(to.getTime() / lengthMs)];
+    return { period, from: new Date(first * lengthMs), to: new Date(end * lengthMs), count: end - first };
+  };
+  if (asked !== 'auto') return periodsIn(asked);
+  return rollupPeriods.map(periodsIn).find(({ count }) => count <= points) ?? periodsIn(longest);
+}

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { Context } from '../context.ts';
 import { healthStatuses } from '../events/event.ts';
-import { selectionOf, serverSelectionQuery } from '../groups/selection.ts';
+import { countSelected, selectionOf, serverSelectionQuery } from '../groups/selection.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
 import { type Route, route } from '../platform/http/route.ts';
 import { nullable } from '../platform/http/schemas.ts';
@@ -12,7 +12,6 @@ import { metricEntries, metricFields, periods } from './metric.ts';
 import { metricsRolledUntil } from './period-sums.ts';
 import { gridOf } from './query.ts';
 import { PeriodName, servers } from './query-body.ts';
-import { countSelected } from './query-store.ts';
 
 const dayMs = 86_400_000;
 const defaultPoints = 25;

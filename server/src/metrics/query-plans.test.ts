@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
+import type { NamedServer } from '../groups/selection.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { planAnew, type Queryable, type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { ensurePartitionsFor } from '../retention/maintain.ts';
@@ -10,7 +11,7 @@ import { fleetPeriods } from './fleet-store.ts';
 import type { Period } from './metric.ts';
 import { metricsRolledUntil } from './period-sums.ts';
 import { gridOf } from './query.ts';
-import { type NamedServer, type Reading, readFleet, readSeries, readTotals } from './query-store.ts';
+import { type Reading, readFleet, readSeries, readTotals } from './query-store.ts';
 import { metricRollup } from './rollup-store.ts';
 import { insertMetrics, listMetrics } from './store.ts';
 

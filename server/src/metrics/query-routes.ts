@@ -1,9 +1,7 @@
-import { type ServerSelection, selectionOf } from '../groups/selection.ts';
+import { countSelected, pageOfSelected, type ServerSelection, selectionOf } from '../groups/selection.ts';
 import type { TenantDb } from '../platform/db.ts';
 import { okJson, type Reply, type Route, route } from '../platform/http/route.ts';
 import { closedRangeOf } from '../platform/http/time-range.ts';
-import { encodeCursor } from '../platform/page.ts';
-import { cursorOf } from '../servers/list.ts';
 import { metricsRolledUntil } from './period-sums.ts';
 import { beginsOf, type GridRequest, gridOf, unitOf, valueOf } from './query.ts';
 import {
@@ -14,15 +12,7 @@ import {
   MetricQueryBody,
   MetricQueryReply,
 } from './query-body.ts';
-import {
-  countSelected,
-  listSelected,
-  type NamedServer,
-  type Reading,
-  readFleet,
-  readSeries,
-  readTotals,
-} from './query-store.ts';
+import { type Reading, readFleet, readSeries, readTotals } from './query-store.ts';
 
 const hourMs = 3_600_000;
 
@@ -79,18 +69,12 @@ async function readingOf(
   return { field, value, grid, rolledUntil: await metricsRolledUntil(db) };
 }
 
-/** A page of the selected servers by name, and where the next one starts. */
-async function pageOf({ db, body, selection }: Query): Promise<{ page: NamedServer[]; next: string | null }> {
-  const { limit = defaultServers, cursor } = body;
-  const after = cursor === undefined ? null : cursorOf(cursor, 'name', '/cursor');
-  const page = await listSelected(db, selection, { limit: limit + 1, after });
-  const isMore = page.length > limit;
-  if (isMore) page.pop();
-  const last = page.at(-1);
-  const next =
-    isMore && last !== undefined ? encodeCursor({ sort: 'name', key: last.name, id: last.id }) : null;
-  return { page, next };
-}
+const pageOf = ({ db, body, selection }: Query) =>
+  pageOfSelected(db, selection, {
+    limit: body.limit ?? defaultServers,
+    cursor: body.cursor,
+    pointer: '/cursor',
+  });
 
 async function series(query: Query): Promise<Reply> {
   const { db, selection } = query;

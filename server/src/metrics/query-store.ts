@@ -1,32 +1,10 @@
-import { isSelected, type ServerSelection } from '../groups/selection.ts';
+import { isSelected, type NamedServer, type ServerSelection } from '../groups/selection.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { planAnew, type Sql, sql, type TenantTx } from '../platform/db.ts';
-import { afterCondition, type ServerCursor } from '../servers/store.ts';
 import { type MetricField, periodMs } from './metric.ts';
 import { periodSums, type RolledUntil, sourcesOf } from './period-sums.ts';
 import { type Across, acrossFunctions, decimalsOf, type Grid, type MetricValue } from './query.ts';
 import { partName, sumsOfSums } from './sums.ts';
-
-export type NamedServer = { id: ServerId; name: string };
-
-/** How many servers are selected. */
-export async function countSelected(db: TenantTx, selection: ServerSelection): Promise<number> {
-  const { count } = await db.one(sql<{ count: number }>`
-    select count(*)::int as count from managed_servers s where ${isSelected(db.organizationId, selection)}`);
-  return count;
-}
-
-/** Selected servers by name, after one of them. */
-export function listSelected(
-  db: TenantTx,
-  selection: ServerSelection,
-  { limit, after }: { limit: number; after: ServerCursor | null },
-): Promise<NamedServer[]> {
-  return db.many(sql<NamedServer>`
-    select s.id, s.name from managed_servers s
-    where ${isSelected(db.organizationId, selection)} ${after === null ? sql`` : sql`and ${afterCondition('name', after)}`}
-    order by s.name, s.id limit ${limit}`);
-}
 
 /** Which numbers of a field, in which periods. */
 export type Reading = { field: MetricField; value: MetricValue; grid: Grid; rolledUntil: RolledUntil };

@@ -1,0 +1,160 @@
+import { Type } from 'typebox';
+import { countSelected, pageOfSelected, ServerSelectionBody, selectionOf } from '../groups/selection.ts';
+import { invalidField } from '../platform/http/errors.ts';
+import { ok, type Route, route } from '../platform/http/route.ts';
+import { oneOf } from '../platform/http/schemas.ts';
+import { closedRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
+import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
+import { Instant, Uptime } from './report-schema.ts';
+import { answerable, type Timeline, timelineOf, uptimeOf } from './uptime.ts';
+import { readTimelines, type ServerTimeline } from './uptime-store.ts';
+
+const dayMs = 86_400_000;
+const defaultPoints = 48;
+const maxPoints = 1_000;
+const defaultServers = 50;
+const maxServers = 500;
+/** Servers times periods: what the strips of a long list have, ten times over. */
+const maxPeriods = 100_000;
+
+const Lengths = Type.Array(Type.Integer(), { description: 'Milliseconds, one for each of the timestamps.' });
+
+export const healthQueryRoutes: Route[] = [
+  route({
+    method: 'POST',
+    path: '/api/v1/fleet/health/query',
+    tag: 'Health',
+    summary: 'Ask for how long of each period many servers were in each state',
+    description:
+      'Reads only. The periods are those that the range lies in, by default the last 24 hours; the newest may still be ' +
+      'filling. What of a period is in none of the four lists is unknown. A server of which nothing is known in the range ' +
+      'has null for each list.',
+    permission: 'fleet:read',
+    body: Type.Object(
+      {
+        servers: Type.Optional(ServerSelectionBody),
+        ...timeRangeQuery,
+        period: Type.Optional(
+          oneOf<RollupPeriod | 'auto'>([...rollupPeriods, 'auto'], {
+            description: 'Default auto: the shortest of which the range has at most `points`.',
+          }),
+        ),
+        points: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: maxPoints,
+            description: `With period=auto alone. Default ${defaultPoints}.`,
+          }),
+        ),
+        limit: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: maxServers,
+            description: `Servers on a page, by name. Default ${defaultServers}.`,
+          }),
+        ),
+        cursor: Type.Optional(
+          Type.String({ maxLength: 1_000, description: 'next_cursor of the page before.' }),
+        ),
+      },
+      { title: 'HealthQuery', additionalProperties: false },
+    ),
+    replies: {
+      200: Type.Object(
+        {
+          period: Type.String({ enum: [...rollupPeriods] }),
+          start_time: Instant,
+          end_time: Type.String({ format: 'date-time', description: 'Where the last period ends.' }),
+          timestamps: Type.Array(Type.String({ format: 'date-time' }), {
+            description: 'Where each period begins.',
+          }),
+          servers: Type.Object(
+            {
+              total: Type.Integer({ description: 'Servers that are selected.' }),
+              read: Type.Integer({ description: 'Those on this page.' }),
+              without_data: Type.Integer({
+                description: 'Those of them of which nothing is known in the range.',
+              }),
+            },
+            { title: 'HealthQueryServers', additionalProperties: false },
+          ),
+          series: Type.Array(
+            Type.Object(
+              {
+                server_id: Type.String({ format: 'uuid' }),
+                name: Type.String(),
+                uptime: Uptime,
+                healthy_ms: Type.Union([Lengths, Type.Null()]),
+                degraded_ms: Type.Union([Lengths, Type.Null()]),
+                critical_ms: Type.Union([Lengths, Type.Null()]),
+                unreachable_ms: Type.Union([Lengths, Type.Null()]),
+              },
+              { title: 'HealthSeries', additionalProperties: false },
+            ),
+          ),
+          next_cursor: Type.Union([Type.String(), Type.Null()]),
+        },
+        { title: 'HealthQueryReply', additionalProperties: false },
+      ),
+    },
+    async handler({ clock, settings }, { body }, { db }) {
+      const { period = 'auto', points, limit = defaultServers, cursor } = body;
+      if (period !== 'auto' && points !== undefined)
+        throw invalidField('/points', 'goes with period=auto alone');
+      const now = clock.now();
+      const asked = closedRangeOf(body, { part: 'body', now, lengthMs: dayMs });
+      if (asked.from >= now) throw invalidField('/start_time', 'must lie in the past');
+      if (asked.from >= asked.to) throw invalidField('/start_time', 'must be before end_time');
+      const range = answerable(asked, now, settings.retention);
+      const timeline = timelineOf(range, period, points ?? defaultPoints);
+      if (timeline.count * limit > maxPeriods) throw tooMany(timeline, limit);
+      const selection = await selectionOf(db, body.servers ?? {}, '/servers');
+      const [total, { page, next }] = await Promise.all([
+        countSelected(db, selection),
+        pageOfSelected(db, selection, { limit, cursor, pointer: '/cursor' }),
+      ]);
+      const whole = {
+        from: timeline.from,
+        to: timeline.to < now ? timeline.to : now,
+        intervalMs: settings.healthIntervalMs,
+      };
+      const ids = page.map(({ id }) => id);
+      const found = new Map((await readTimelines(db, ids, whole, timeline)).map(each => [each.id, each]));
+      return ok({
+        period: timeline.period,
+        start_time: timeline.from,
+        end_time: timeline.to,
+        timestamps: beginsOf(timeline),
+        servers: { total, read: page.length, without_data: page.length - found.size },
+        series: page.map(({ id, name }) => ({ server_id: id, name, ...shown(found.get(id)) })),
+        next_cursor: next,
+      });
+    },
+  }),
+];
+
+const tooMany = ({ period, count }: Timeline, limit: number) =>
+  invalidField(
+    '/period',
+    `${limit} servers in ${count} periods of ${period} are ${limit * count} values, and ${maxPeriods} at most are returned: choose longer periods, a shorter range or a smaller page`,
+  );
+
+const beginsOf = ({ period, from, count }: Timeline): Date[] =>
+  Array.from({ length: count }, (_, place) => new Date(from.getTime() + place * rollupPeriodMs[period]));
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+function shown(timeline: ServerTimeline | undefined) {
+  if (timeline === undefined) {
+    const nothing = { healthy_ms: null, degraded_ms: null, critical_ms: null, unreachable_ms: null };
+    return { uptime: { percent: null, up_ms: 0, known_ms: 0 }, ...nothing };
+  }
+  const { healthy_ms, degraded_ms, critical_ms, unreachable_ms } = timeline;
+  const uptime = uptimeOf({
+    healthy_ms: sum(healthy_ms),
+    degraded_ms: sum(degraded_ms),
+    critical_ms: sum(critical_ms),
+    unreachable_ms: sum(unreachable_ms),
+  });
+  return { uptime, healthy_ms, degraded_ms, critical_ms, unreachable_ms };
+}
