@@ -14,14 +14,18 @@ const shown = (sources: ReturnType<typeof sourcesOf>): string[] =>
       `${period} ${from?.toISOString().slice(11, 16) ?? '…'}–${to?.toISOString().slice(11, 16) ?? '…'}`,
   );
 
-it('what has been summed up is read so, and what has not from the longest that has been', () => {
+it('what has been summed up is read so, and what has not from hours, five minutes, and collections', () => {
   const yesterday = new Date('2026-11-23T00:00:00Z');
   expect(shown(sourcesOf('1d', { from: yesterday, to: null }, rolledUntil))).toEqual([
     '1d 00:00–00:00',
     '1h 00:00–12:00',
+    '5m 12:00–12:40',
+    '1m 12:40–…',
+  ]);
+  expect(shown(sourcesOf('15m', { from: at('12:00:00'), to: at('13:00:00') }, rolledUntil))).toEqual([
     '15m 12:00–12:30',
     '5m 12:30–12:40',
-    '1m 12:40–…',
+    '1m 12:40–13:00',
   ]);
   expect(shown(sourcesOf('5m', { from: at('11:00:00'), to: at('13:00:00') }, rolledUntil))).toEqual([
     '5m 11:00–12:40',
@@ -50,8 +54,7 @@ it('what was collected is read alone where it is asked for', () => {
 it('an open range is read from the first on and to the newest', () => {
   expect(shown(sourcesOf('1h', { from: null, to: null }, rolledUntil))).toEqual([
     '1h …–12:00',
-    '15m 12:00–12:30',
-    '5m 12:30–12:40',
+    '5m 12:00–12:40',
     '1m 12:40–…',
   ]);
 });

@@ -1,6 +1,6 @@
 import type { Queryable, Sql } from '../platform/db.ts';
 import { sql } from '../platform/db.ts';
-import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
+import { type RollupPeriod, rollupPeriodMs } from '../rollups/rollup.ts';
 import { bucketOf, rolledUntilOf } from '../rollups/store.ts';
 import { type Period, periodMs } from './metric.ts';
 import { type Summed, storedSums, sumsOfCollected, sumsOfSums } from './sums.ts';
@@ -24,16 +24,21 @@ export type RolledUntil = Readonly<Record<RollupPeriod, Date>>;
 export type Source = { period: Period } & Span;
 
 /**
+ * Where the newest is read that has not been summed up to its length yet, the longest first. Not from quarters of an
+ * hour: they spare eight rows of a server at most, and to find the first one of it costs as much.
+ */
+const forTheNewest: readonly RollupPeriod[] = ['1h', '5m'];
+
+/**
  * Where the sums of whole periods are read: as far as they have been summed up from their own table, and after that, up
- * to now, from the longest that have been. So the newest day is made of hours and not of 1,440 collections. What
- * `rolledUntil` says may be older than what is read: it only ever grows, and what has been summed up can be summed up
- * again.
+ * to now, from shorter ones. So the newest day is made of hours and not of 1,440 collections. What `rolledUntil` says
+ * may be older than what is read: it only ever grows, and what has been summed up can be summed up again.
  */
 export function sourcesOf(period: Period, { from, to }: Span, rolledUntil: RolledUntil): Source[] {
   const sources: Source[] = [];
   let begin = from;
-  for (const each of period === '1m' ? [] : rollupPeriods.toReversed()) {
-    if (rollupPeriodMs[each] > periodMs(period)) continue;
+  const shorter = forTheNewest.filter(each => rollupPeriodMs[each] < periodMs(period));
+  for (const each of period === '1m' ? [] : [period, ...shorter]) {
     const end = to !== null && to < rolledUntil[each] ? to : rolledUntil[each];
     if (begin !== null && begin >= end) continue;
     sources.push({ period: each, from: begin, to: end });

@@ -1,5 +1,5 @@
 import type { OrganizationId, ServerId } from '../ids.ts';
-import { type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
+import { planAnew, type Sql, type SystemTx, sql, type TenantTx } from '../platform/db.ts';
 import { type Column, unnest } from '../platform/unnest.ts';
 import type { RollupPeriod } from '../rollups/rollup.ts';
 import { type Collected, storeCollected } from '../rollups/store.ts';
@@ -83,7 +83,7 @@ export async function listMetrics(
   const { period } = query;
   const rows =
     period === '1m' ? collectedRows(db, serverId, query) : await summedUpRows(db, serverId, query, period);
-  return db.maybeOne<MetricsPage>(sql`
+  const page = sql<MetricsPage>`
     with page as materialized (
       select r.*, row_number() over (order by r.timestamp desc) as place
       from (select * from (${rows}) all_rows order by timestamp desc limit ${query.limit + 1}) r
@@ -93,7 +93,8 @@ export async function listMetrics(
                 from page r where place <= ${query.limit}), '[]')::text as rows,
       least((select count(*) from page), ${query.limit})::int as count,
       (select count(*) from page) > ${query.limit} as truncated
-    from managed_servers where organization_id = ${db.organizationId} and id = ${serverId}`);
+    from managed_servers where organization_id = ${db.organizationId} and id = ${serverId}`;
+  return db.maybeOne(period === '1m' ? page : planAnew(page));
 }
 
 // trim_scale: a price is stored with six decimals and shown with as many as it has.
