@@ -54,23 +54,24 @@ export type Asked = Pick<Summed, 'organizationId' | 'servers'> & { parts: readon
 /** The sums of these periods by server: a query with the columns server_id, timestamp and the parts. */
 export function periodSums(period: Period, sources: readonly Source[], asked: Asked): Sql<unknown> {
   const { parts } = asked;
-  const inPeriod = (timestamp: Sql<unknown>) => bucketOf(periodMs(period), timestamp);
-  const whole = sources.filter(source => source.period === period);
-  const shorter = sources.filter(source => source.period !== period);
-  const read = (source: Source): Sql<unknown> =>
+  const read = (source: Source, length: Period): Sql<unknown> =>
     source.period === '1m'
-      ? sumsOfCollected({ ...asked, ...source, bucketOf: inPeriod }, parts)
+      ? sumsOfCollected({ ...asked, ...source, bucketOf: inPeriod(length) }, parts)
       : storedSums(source.period, { ...asked, ...source }, parts);
-  const queries = [
-    ...whole.map(read),
-    ...(shorter.length < 2
-      ? shorter.map(source =>
-          source.period === '1m' ? read(source) : sumsOfSums(read(source), inPeriod, parts),
-        )
-      : [sumsOfSums(unionAll(shorter.map(read)), inPeriod, parts)]),
-  ];
-  return unionAll(queries);
+  const whole = sources.filter(source => source.period === period).map(source => read(source, period));
+  const newest = sources.filter(source => source.period !== period);
+  if (newest.length === 0) return unionAll(whole);
+  const [only] = newest;
+  if (newest.length === 1 && only?.period === '1m') return unionAll([...whole, read(only, period)]);
+  // What was collected by five minutes, so that it comes after the sums before it: the last value is that of the last.
+  const shorter = unionAll(newest.map(source => read(source, '5m')));
+  return unionAll([...whole, sumsOfSums(shorter, inPeriod(period), parts)]);
 }
+
+const inPeriod =
+  (period: Period) =>
+  (timestamp: Sql<unknown>): Sql<unknown> =>
+    bucketOf(periodMs(period), timestamp);
 
 const unionAll = (queries: readonly Sql<unknown>[]): Sql<unknown> =>
   sql.join(

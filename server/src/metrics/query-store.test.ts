@@ -291,9 +291,8 @@ it('comes to what the rows come to, whatever is missing, falls back or comes lat
       return { field: of, value: values[pick % values.length]!, period, fromMs, toMs };
     });
   const questions = fc.array(asked, { minLength: 5, maxLength: 5 });
-  const rolledMs = fc.integer({ min: 0, max: 3 * dayMs });
   await fc.assert(
-    fc.asyncProperty(drawn, questions, fc.nat({ max: 50 }), rolledMs, async (all, asks, early, untilMs) => {
+    fc.asyncProperty(drawn, questions, fc.nat({ max: 50 }), times, async (all, asks, early, untilMs) => {
       await reset();
       const rows = all.map(row => collected(row.server, row.ms, row.metrics));
       const rollNow = () => roll({ db, clock: { now: () => at(untilMs) } }, metricRollup);
@@ -330,6 +329,23 @@ it('is right over more milliseconds than an integer holds', async () => {
   const range = { start_time: start.toISOString(), end_time: at(40 * dayMs).toISOString(), period: '1d' };
   expect(await rateOf(range)).toMatchObject([{ value: 1 }]);
   expect(await rateOf({ ...range, value: 'increase' })).toMatchObject([{ value: (40 * dayMs) / 1000 }]);
+});
+
+it('ends with what was told last, though its period is made of sums and of what was collected after them', async () => {
+  await reset();
+  const rows = Array.from({ length: 58 }, (_, minute) =>
+    collected(0, minute * 60_000, { cpu_percent: minute }),
+  );
+  await insertMetrics(db, rows, true);
+  await roll({ db, clock: { now: () => at(47 * 60_000) } }, metricRollup);
+  const range = { start_time: start.toISOString(), end_time: at(hourMs - 1).toISOString() };
+  for (const period of ['5m', '15m', '1h']) {
+    const asked = { field: 'cpu_percent', value: 'last', by: 'total', ...range, period };
+    const { body } = await viewer.post(path, asked);
+    expect(body.totals.find((each: { value: number | null }) => each.value !== null)).toMatchObject({
+      value: 57,
+    });
+  }
 });
 
 it('takes the whole period for the time in which a counter grew where that was not summed up yet', async () => {
