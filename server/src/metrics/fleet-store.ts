@@ -1,9 +1,11 @@
+import { healthStatuses } from '../events/event.ts';
 import { isSelected, type ServerSelection } from '../groups/selection.ts';
 import { staleAfterIntervals } from '../health/evaluate.ts';
 import { planAnew, type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { type MetricField, metricEntries, metricFields, periodMs } from './metric.ts';
 import { periodSums, type RolledUntil, type Span, sourcesOf } from './period-sums.ts';
 import type { Grid } from './query.ts';
+import { gauges } from './rollup.ts';
 import { partName } from './sums.ts';
 
 const percents = metricEntries.filter(([, { unit }]) => unit === 'percent').map(([field]) => field);
@@ -95,12 +97,10 @@ export async function fleetNow(
         'reporting', count(*) filter (where is_recent),
         'silent', count(*) filter (where not is_recent), 'never_reported', count(*) filter (where is_recent is null),
         'oldest_metrics_at', rfc3339(min(last_metrics_at) filter (where is_recent))) from active),
-      'health', json_build_object(${sql.join(
-        ['healthy', 'degraded', 'critical', 'unreachable', 'unknown'].map(isHealth),
-      )}),
+      'health', json_build_object(${sql.join(healthStatuses.map(isHealth))}),
       'metrics', (select json_build_object(
         ${sql.join(percents.map(mean))},
-        ${sql.join((['active_services', 'failed_services', 'total_services', 'active_users', 'total_users'] as const).map(sum))})
+        ${sql.join(gauges.filter(field => !percents.includes(field)).map(sum))})
         from active where is_recent),
       'llm', json_build_object('recent_since', rfc3339(${recent.from}::timestamptz), ${sql.join(llm.map(grown))})
     )::text as json`),
