@@ -115,8 +115,10 @@ CREATE TABLE events (
   data jsonb NOT NULL,
   CONSTRAINT events_pkey PRIMARY KEY (organization_id, created_at, id)
 ) PARTITION BY RANGE (created_at);
+CREATE INDEX events_by_subject ON events USING btree (organization_id, subject_id);
 CREATE INDEX events_feed ON events USING btree (xid, id);
 CREATE INDEX events_feed_of_organization ON events USING btree (organization_id, xid, id);
+CREATE INDEX events_of_members ON events USING btree (organization_id) WHERE (type = 'group.members_changed'::text);
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON events USING (organization_id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));

@@ -1,5 +1,7 @@
 import { deleteExpired } from './auth/store.ts';
 import type { Context } from './context.ts';
+import { deleteEventsOfServer } from './events/store.ts';
+import { forgetOldJobs } from './health/checks.ts';
 import { deleteHealthChecks } from './health/history.ts';
 import { deleteHealthRollups } from './health/rollup-store.ts';
 import { deleteMetricRollups } from './metrics/rollup-store.ts';
@@ -67,7 +69,7 @@ export const workers = (context: Context): readonly LoopTask[] => [
       const histories = [deleteHealthChecks, deleteHealthRollups, deleteMetrics, deleteMetricRollups];
       let deleted = 0;
       for (let part = 0; part < 100; part += 1) {
-        const rows = await clearHistory(context.db.system, histories);
+        const rows = await clearHistory(context.db.system, histories, [deleteEventsOfServer]);
         if (rows === null) break;
         deleted += rows;
       }
@@ -76,9 +78,13 @@ export const workers = (context: Context): readonly LoopTask[] => [
   },
   {
     name: 'expired sessions',
-    description: 'Deletes sessions and sign-in links that can no longer be used.',
+    description: 'Deletes sessions and sign-in links that can no longer be used, and jobs that are over.',
     periodMs: hourMs,
-    runOnce: () => deleteExpired(context.db.system, context.clock.now()),
+    async runOnce() {
+      const { system } = context.db;
+      const now = context.clock.now();
+      return (await deleteExpired(system, now)) + (await forgetOldJobs(system, now));
+    },
   },
   {
     name: 'token use',

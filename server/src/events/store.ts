@@ -1,5 +1,5 @@
-import type { OrganizationId } from '../ids.ts';
-import { type SystemDb, sql, type TenantDb } from '../platform/db.ts';
+import type { OrganizationId, ServerId } from '../ids.ts';
+import { type SystemDb, type SystemTx, sql, type TenantDb } from '../platform/db.ts';
 import type { EventFacts, Position, StoredEvent } from './event.ts';
 
 type Row = {
@@ -95,4 +95,24 @@ export async function startOfFeed(db: SystemDb): Promise<Position | null> {
  */
 export async function adoptRestoredEvents(db: SystemDb): Promise<number> {
   return db.execute(sql`update events set xid = '0' where xid > pg_current_xact_id()`);
+}
+
+/**
+ * Deletes up to `limit` events that tell of a server, of itself or as a member of groups, and returns how many. All that
+ * read them must have done so.
+ */
+export async function deleteEventsOfServer(
+  tx: SystemTx,
+  { organizationId, serverId }: { organizationId: OrganizationId; serverId: ServerId },
+  limit: number,
+): Promise<number> {
+  const members = sql`type = 'group.members_changed' and data::text like ${`%"${serverId}"%`}`;
+  let deleted = 0;
+  for (const isOfIt of [sql`subject_id = ${serverId}`, members]) {
+    const chosen = sql`organization_id = ${organizationId} and ${isOfIt}`;
+    deleted += await tx.execute(sql`
+      delete from events where ${chosen} and (created_at, id) in (
+        select created_at, id from events where ${chosen} limit ${limit - deleted})`);
+  }
+  return deleted;
 }

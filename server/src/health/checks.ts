@@ -1,5 +1,5 @@
 import type { JobId, OrganizationId, ServerId } from '../ids.ts';
-import { sql, type TenantDb, type TenantTx } from '../platform/db.ts';
+import { type SystemDb, sql, type TenantDb, type TenantTx } from '../platform/db.ts';
 
 /** A check somebody asked for, and how far it is. Built in SQL; `finished` tells whether all have answered. */
 export type JobProgress = {
@@ -18,6 +18,15 @@ export async function insertJob(
   await tx.execute(sql`
     insert into health_check_jobs (organization_id, id, server_ids, requested_at)
     values (${tx.organizationId}, ${job.id}, ${job.serverIds}::uuid[], ${job.requestedAt})`);
+}
+
+/** How long somebody can ask how a job went. */
+const jobLifetimeMs = 86_400_000;
+
+/** Deletes the jobs that nobody can want to hear of any more, and returns how many. */
+export async function forgetOldJobs(db: SystemDb, now: Date): Promise<number> {
+  const before = new Date(now.getTime() - jobLifetimeMs);
+  return db.execute(sql`delete from health_check_jobs where requested_at < ${before}`);
 }
 
 /** The servers of the organization that are polled at all. */

@@ -26,9 +26,14 @@ export async function rememberDeleted(tx: TenantTx, id: ServerId): Promise<void>
 /**
  * Deletes a part of the history of one deleted server, in a transaction of its own. Returns how many rows that were, or
  * null where nothing is left to do, or others are at it. Killed at any moment, it goes on from where it was. A server
- * that is there again, from a backup, keeps its history.
+ * that is there again, from a backup, keeps its history. `traces` goes at the last look alone, an hour after the server:
+ * what others have to read of it until then.
  */
-export async function clearHistory(db: SystemDb, histories: readonly History[]): Promise<number | null> {
+export async function clearHistory(
+  db: SystemDb,
+  histories: readonly History[],
+  traces: readonly History[] = [],
+): Promise<number | null> {
   return db.transaction(async tx => {
     const server = await tx.maybeOne<FormerServer & { wasCleared: boolean }>(sql`
       select organization_id as "organizationId", server_id as "serverId", cleared_at is not null as "wasCleared"
@@ -40,7 +45,8 @@ export async function clearHistory(db: SystemDb, histories: readonly History[]):
       select exists (select 1 from managed_servers
                      where organization_id = ${server.organizationId} and id = ${server.serverId}) as "isBack"`);
     let deleted = 0;
-    if (!isBack) for (const history of histories) deleted += await history(tx, server, rowsAtOnce - deleted);
+    const going = isBack ? [] : [...histories, ...(server.wasCleared ? traces : [])];
+    for (const history of going) deleted += await history(tx, server, rowsAtOnce - deleted);
     if (deleted < rowsAtOnce) {
       const isIt = sql`organization_id = ${server.organizationId} and server_id = ${server.serverId}`;
       await tx.execute(
