@@ -155,6 +155,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/servers/{id}/health-history/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download all health checks of a range, newest first
+         * @description However many there are. Without a range, all that is kept.
+         */
+        get: operations["getServersByIdHealthHistoryExport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet/servers/{id}/health": {
         parameters: {
             query?: never;
@@ -247,6 +267,26 @@ export interface paths {
          * @description Period 1m is what was collected. Longer periods are summed up from it: the mean of what goes up and down, the last value of what only grows (bytes, requests, cost), so that counters stay counters. They begin at multiples of their length in UTC, carry the id of their newest collection, and the newest one may still be filling. Without a range the newest rows are listed; with period=auto, the last day.
          */
         get: operations["getServersByIdMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/servers/{id}/metrics/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download all metrics of a range, newest first
+         * @description However many there are. Without a range, all that is kept of the period.
+         */
+        get: operations["getServersByIdMetricsExport"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2020,6 +2060,45 @@ export interface operations {
             };
         };
     };
+    getServersByIdHealthHistoryExport: {
+        parameters: {
+            query?: {
+                /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+                start_time?: string;
+                /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+                end_time?: string;
+                /** @description csv (the default): RFC 4180 with a header. ndjson: a JSON object on each line. */
+                format?: "csv" | "ndjson";
+            };
+            header?: never;
+            path: {
+                /** @description The server. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getServersByIdHealth: {
         parameters: {
             query?: never;
@@ -2188,6 +2267,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MetricHistory"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getServersByIdMetricsExport: {
+        parameters: {
+            query?: {
+                /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+                start_time?: string;
+                /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+                end_time?: string;
+                period?: "1m" | "5m" | "15m" | "1h" | "1d";
+                /** @description csv (the default): RFC 4180 with a header. ndjson: a JSON object on each line. */
+                format?: "csv" | "ndjson";
+            };
+            header?: never;
+            path: {
+                /** @description The server. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
                 };
             };
             /** @description What went wrong. */

@@ -118,3 +118,27 @@ it("answers another organization's server exactly like a missing or malformed on
     }
   }
 });
+
+it('all of a range can be downloaded, however many there are', async () => {
+  const minutes = 1_500;
+  await checkEveryMinute(minutes);
+  const lines = async (query: string): Promise<string[]> => {
+    const response = await fetch(
+      `${test.url}/api/v1/fleet/servers/${serverId}/health-history/export${query}`,
+      {
+        headers: { authorization: `Bearer ${viewer.token}` },
+      },
+    );
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-disposition')).toMatch(
+      new RegExp(`^attachment; filename="health-${serverId}\\.(csv|ndjson)"$`),
+    );
+    return (await response.text()).trimEnd().split('\n');
+  };
+  const range = `?start_time=${minute(0).toISOString()}&end_time=${minute(minutes).toISOString()}`;
+  const csv = await lines(range);
+  expect(csv).toHaveLength(1 + minutes);
+  expect(csv[0]).toContain('id,server_id,timestamp,status,');
+  const ndjson = await lines(`${range}&format=ndjson`);
+  expect(new Set(ndjson.map(line => (JSON.parse(line) as { id: number }).id)).size).toBe(minutes);
+});

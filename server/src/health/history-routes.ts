@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { healthStatuses } from '../events/event.ts';
+import { exportOf, FormatName } from '../platform/http/export.ts';
 import { okJson, type Route, route } from '../platform/http/route.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
@@ -68,6 +69,31 @@ export const healthHistoryRoutes: Route[] = [
       return okJson(
         `{"server_id":"${id}","health_checks":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
       );
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/fleet/servers/:id/health-history/export',
+    tag: 'Health',
+    summary: 'Download all health checks of a range, newest first',
+    description: 'However many there are. Without a range, all that is kept.',
+    permission: 'fleet:read',
+    params: ServerPath,
+    query: Type.Object({ ...timeRangeQuery, format: FormatName }, { additionalProperties: false }),
+    replies: { 200: Type.String({ description: 'The file.' }) },
+    async handler(_context, { params, query }, { db }) {
+      const id = serverIdOf(params);
+      const range = timeRangeOf(query);
+      const file = await exportOf(
+        to => listHealthChecks(db, id, { from: range.from, to: to ?? range.to, limit: maxChecks }),
+        {
+          name: `health-${id}`,
+          format: query.format ?? 'csv',
+          columns: Object.keys(HealthCheck.properties),
+        },
+      );
+      if (file === null) throw serverNotFound();
+      return file;
     },
   }),
   route({

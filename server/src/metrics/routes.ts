@@ -1,12 +1,16 @@
 import { Type } from 'typebox';
 import { invalidField } from '../platform/http/errors.ts';
+import { exportOf, FormatName } from '../platform/http/export.ts';
 import { okJson, type Route, route } from '../platform/http/route.ts';
+import { oneOf } from '../platform/http/schemas.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
 import { MetricRow, type Period, periodFor, periods } from './metric.ts';
 import { listMetrics, type MetricsQuery } from './store.ts';
 
 const maxRows = 10_000;
+/** Some milliseconds of this process for each page. */
+const exportedAtOnce = 1_000;
 const dayMs = 86_400_000;
 const defaultPoints = 500;
 const PeriodName = Type.Unsafe<Period | 'auto'>(
@@ -67,6 +71,35 @@ export const metricRoutes: Route[] = [
       return okJson(
         `{"server_id":"${id}","period":"${period}","metrics":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
       );
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/fleet/servers/:id/metrics/export',
+    tag: 'Metrics',
+    summary: 'Download all metrics of a range, newest first',
+    description: 'However many there are. Without a range, all that is kept of the period.',
+    permission: 'fleet:read',
+    params: ServerPath,
+    query: Type.Object(
+      { ...timeRangeQuery, period: Type.Optional(oneOf<Period>(periods)), format: FormatName },
+      { additionalProperties: false },
+    ),
+    replies: { 200: Type.String({ description: 'The file.' }) },
+    async handler(_context, { params, query }, { db }) {
+      const id = serverIdOf(params);
+      const range = timeRangeOf(query);
+      const period = query.period ?? '1m';
+      const file = await exportOf(
+        to => listMetrics(db, id, { from: range.from, to: to ?? range.to, period, limit: exportedAtOnce }),
+        {
+          name: `metrics-${period}-${id}`,
+          format: query.format ?? 'csv',
+          columns: Object.keys(MetricRow.properties),
+        },
+      );
+      if (file === null) throw serverNotFound();
+      return file;
     },
   }),
 ];

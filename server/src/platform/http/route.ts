@@ -24,9 +24,13 @@ export type RawResponse = FastifyReply['raw'];
 /** An answer that stays open: the handler writes to the raw response until the signal aborts. */
 export type OpenStream = (raw: { response: RawResponse; signal: AbortSignal }) => void;
 
+/** A file that is made while it is sent. Where that fails in the middle, the connection ends without its end. */
+export type Download = { download: { name: string; type: string; chunks: AsyncIterable<string> } };
+
 export type Reply =
   | { status: number; body: unknown; headers?: Record<string, string> }
   | { status: number; json: JsonText; headers?: Record<string, string> }
+  | Download
   | { stream: OpenStream };
 
 export type RouteInput<P extends TObject, Q extends TObject, B extends TSchema> = {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
 import fastifyCookie from '@fastify/cookie';
 import fastifyRateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -205,6 +206,12 @@ function send(reply: FastifyReply, answer: Reply): FastifyReply {
       if (value !== undefined) raw.setHeader(name, value);
     answer.stream({ response: raw, signal: ended.signal });
     return reply;
+  }
+  if ('download' in answer) {
+    const { name, type, chunks } = answer.download;
+    const disposition = `attachment; filename="${name.replaceAll(/[^\w.-]/g, '_')}"`;
+    reply.type(type).header('content-disposition', disposition);
+    return reply.request.method === 'HEAD' ? reply.send() : reply.send(Readable.from(chunks));
   }
   reply.code(answer.status).headers(answer.headers ?? {});
   if ('json' in answer)
