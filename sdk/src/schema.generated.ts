@@ -2049,6 +2049,13 @@ export interface operations {
                     "application/json": components["schemas"]["HealthHistory"];
                 };
             };
+            /** @description Done; no body. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description What went wrong. */
             default: {
                 headers: {
@@ -2157,6 +2164,13 @@ export interface operations {
                     "application/json": components["schemas"]["ServerUptime"];
                 };
             };
+            /** @description Done; no body. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description What went wrong. */
             default: {
                 headers: {
@@ -2192,6 +2206,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["HealthOverview"];
                 };
+            };
+            /** @description Done; no body. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong. */
             default: {
@@ -2268,6 +2289,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["MetricHistory"];
                 };
+            };
+            /** @description Done; no body. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong. */
             default: {

@@ -142,3 +142,16 @@ it('all of a range can be downloaded, however many there are', async () => {
   const ndjson = await lines(`${range}&format=ndjson`);
   expect(new Set(ndjson.map(line => (JSON.parse(line) as { id: number }).id)).size).toBe(minutes);
 });
+
+it('what is known already is not sent again', async () => {
+  await checkEveryMinute(3);
+  // Within five minutes: what is summed up meanwhile changes nothing.
+  const range = `?start_time=${minute(0).toISOString()}&end_time=${minute(4).toISOString()}`;
+  const paths = [path(serverId, range), `/api/v1/fleet/servers/${serverId}/uptime${range}`];
+  for (const each of paths) {
+    const { status, headers } = await viewer.get(each);
+    expect(status).toBe(200);
+    const again = await viewer.get(each, { 'if-none-match': headers.get('etag')! });
+    expect(again.status).toBe(304);
+  }
+});

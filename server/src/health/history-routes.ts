@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { healthStatuses } from '../events/event.ts';
 import { exportOf, FormatName } from '../platform/http/export.ts';
+import { okUnlessKnown } from '../platform/http/if-none-match.ts';
 import { okJson, type Route, route } from '../platform/http/route.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
@@ -61,12 +62,14 @@ export const healthHistoryRoutes: Route[] = [
         },
         { title: 'HealthHistory', additionalProperties: false },
       ),
+      304: null,
     },
-    async handler(_context, { params, query }, { db }) {
+    async handler(_context, { params, query, headers }, { db }) {
       const id = serverIdOf(params);
       const page = await listHealthChecks(db, id, { ...timeRangeOf(query), limit: query.limit ?? 100 });
       if (page === null) throw serverNotFound();
-      return okJson(
+      return okUnlessKnown(
+        headers,
         `{"server_id":"${id}","health_checks":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
       );
     },

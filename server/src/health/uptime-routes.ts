@@ -1,10 +1,11 @@
 import { Type } from 'typebox';
 import type { Context } from '../context.ts';
 import { invalidField } from '../platform/http/errors.ts';
-import { ok, type Route, route } from '../platform/http/route.ts';
+import { okUnlessKnown } from '../platform/http/if-none-match.ts';
+import { type Route, route } from '../platform/http/route.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
-import { Count, report, Uptime } from './report-schema.ts';
+import { Count, report as reportFields, Uptime } from './report-schema.ts';
 import { answerable, reportOf, uptimeOf } from './uptime.ts';
 import { type HealthRange, readFleetHealth, readServerHealth } from './uptime-store.ts';
 
@@ -28,20 +29,18 @@ export const uptimeRoutes: Route[] = [
     query: Type.Object({ ...timeRangeQuery }, { additionalProperties: false }),
     replies: {
       200: Type.Object(
-        { server_id: Type.String({ format: 'uuid' }), ...report },
+        { server_id: Type.String({ format: 'uuid' }), ...reportFields },
         { title: 'ServerUptime', additionalProperties: false },
       ),
+      304: null,
     },
-    async handler(context, { params, query }, { db }) {
+    async handler(context, { params, query, headers }, { db }) {
       const id = serverIdOf(params);
       const range = rangeOf(context, query);
       const sums = await readServerHealth(db, id, range);
       if (sums === null) throw serverNotFound();
-      return ok({
-        server_id: id,
-        ...shown(range),
-        ...reportOf(sums, { lengthMs: lengthOf(range), servers: 1 }),
-      });
+      const report = reportOf(sums, { lengthMs: lengthOf(range), servers: 1 });
+      return okUnlessKnown(headers, JSON.stringify({ server_id: id, ...shown(range), ...report }));
     },
   }),
   route({
@@ -74,7 +73,7 @@ export const uptimeRoutes: Route[] = [
             },
             { title: 'OverviewServers', additionalProperties: false },
           ),
-          ...report,
+          ...reportFields,
           worst: Type.Array(
             Type.Object(
               {
@@ -89,16 +88,18 @@ export const uptimeRoutes: Route[] = [
         },
         { title: 'HealthOverview', additionalProperties: false },
       ),
+      304: null,
     },
-    async handler(context, { query }, { db }) {
+    async handler(context, { query, headers }, { db }) {
       const range = rangeOf(context, query);
       const fleet = await readFleetHealth(db, range, query.worst ?? defaultWorst);
-      return ok({
+      const body = {
         servers: { total: fleet.servers, without_data: fleet.servers - fleet.known },
         ...shown(range),
         ...reportOf(fleet.sums, { lengthMs: lengthOf(range), servers: fleet.servers }),
         worst: fleet.worst.map(({ id, name, ...held }) => ({ server_id: id, name, uptime: uptimeOf(held) })),
-      });
+      };
+      return okUnlessKnown(headers, JSON.stringify(body));
     },
   }),
 ];

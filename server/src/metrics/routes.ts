@@ -1,7 +1,8 @@
 import { Type } from 'typebox';
 import { invalidField } from '../platform/http/errors.ts';
 import { exportOf, FormatName } from '../platform/http/export.ts';
-import { okJson, type Route, route } from '../platform/http/route.ts';
+import { okUnlessKnown } from '../platform/http/if-none-match.ts';
+import { type Route, route } from '../platform/http/route.ts';
 import { oneOf } from '../platform/http/schemas.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
@@ -61,14 +62,16 @@ export const metricRoutes: Route[] = [
         },
         { title: 'MetricHistory', additionalProperties: false },
       ),
+      304: null,
     },
-    async handler({ clock }, { params, query }, { db }) {
+    async handler({ clock }, { params, query, headers }, { db }) {
       const id = serverIdOf(params);
       const chosen = chooseRows(query, clock.now());
       const { period } = chosen;
       const page = await listMetrics(db, id, chosen);
       if (page === null) throw serverNotFound();
-      return okJson(
+      return okUnlessKnown(
+        headers,
         `{"server_id":"${id}","period":"${period}","metrics":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
       );
     },
