@@ -10,7 +10,7 @@ import { healthRollup } from '../health/rollup-store.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
 import { createInstruments } from '../platform/instruments.ts';
 import { ensurePartitionsFor, partitionsOf } from '../retention/maintain.ts';
-import type { PartitionedTable } from '../retention/partitions.ts';
+import { type PartitionedTable, partitionedTables } from '../retention/partitions.ts';
 import { roll } from '../rollups/roll.ts';
 import { rollupPeriods } from '../rollups/rollup.ts';
 import { keepRetention } from './retention-upkeep.ts';
@@ -140,4 +140,16 @@ it('sums go after what they are made of, and each at its own time', async () => 
   expect(await untilDay(211)).toEqual(['1h', '1d']);
   expect(await untilDay(431)).toEqual(['1d']);
   expect(await untilDay(1_861)).toEqual([]);
+});
+
+it('a clock that is years ahead makes nothing old', async () => {
+  const ofToday = async (): Promise<string[]> =>
+    (await partitionsOf(db, partitionedTables))
+      .filter(({ to }) => to > new Date())
+      .map(({ name }) => name)
+      .toSorted();
+  const before = await ofToday();
+  expect(before.length).toBeGreaterThan(partitionedTables.length);
+  await keepAt((Date.parse('2099-01-01T00:00:00Z') - start.getTime()) / dayMs);
+  expect(await ofToday()).toEqual(expect.arrayContaining(before));
 });

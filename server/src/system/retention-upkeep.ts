@@ -5,7 +5,7 @@ import type { EventFeed } from '../events/feed.ts';
 import { healthRollupTable } from '../health/rollup.ts';
 import { metricRollupTable } from '../metrics/rollup.ts';
 import type { Clock } from '../platform/clock.ts';
-import type { SystemTx } from '../platform/db.ts';
+import { type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { expirePartitions, overduePartitions } from '../retention/expire.ts';
 import { type Partition, type PartitionedTable, partitionedTables } from '../retention/partitions.ts';
 import { type RollupKind, type RollupPeriod, rollupPeriods } from '../rollups/rollup.ts';
@@ -59,11 +59,11 @@ export type RetentionParts = Pick<Context, 'db' | 'settings' | 'instruments' | '
 export async function keepRetention(parts: RetentionParts): Promise<number> {
   const { db, clock, settings, instruments, feed, stopping } = parts;
   const { retention, archive } = settings;
+  const now = await earliestNow(db.system, clock);
   const [gone] = await Promise.allSettled([
-    expirePartitions({ db, clock, retention, archive, signal: stopping, release }),
+    expirePartitions({ db, clock: { now: () => now }, retention, archive, signal: stopping, release }),
   ]);
-  const now = clock.now();
-  const overdue = await overduePartitions(db.system, { clock, retention });
+  const overdue = await overduePartitions(db.system, { clock: { now: () => now }, retention });
   for (const table of partitionedTables) {
     instruments.partitionsOverdue.set({ table }, overdue.filter(each => each.table === table).length);
   }
@@ -79,6 +79,13 @@ export async function keepRetention(parts: RetentionParts): Promise<number> {
   if (isTold) feed.announce();
   if (gone.status === 'rejected') throw gone.reason;
   return gone.value?.dropped.length ?? 0;
+}
+
+/** What is dropped is gone: a clock that is ahead, here or at the database, must not make history old. */
+async function earliestNow(db: SystemDb, clock: Pick<Clock, 'now'>): Promise<Date> {
+  const { there } = await db.one(sql<{ there: Date }>`select clock_timestamp() as there`);
+  const here = clock.now();
+  return here < there ? here : there;
 }
 
 function behindCondition(late: readonly Partition[], since: Date): Condition {
