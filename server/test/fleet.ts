@@ -1,3 +1,4 @@
+import type { HealthCheckRow } from '../src/health/history.ts';
 import { healthRollup } from '../src/health/rollup-store.ts';
 import { newId, type OrganizationId, type ServerId } from '../src/ids.ts';
 import { metricRollup } from '../src/metrics/rollup-store.ts';
@@ -59,3 +60,23 @@ async function sumUpLate({ system }: Database, rollup: Rollup): Promise<void> {
 export const sumUpMetrics = (db: Database): Promise<void> => sumUpLate(db, metricRollup);
 export const sumUpHealth = (db: Database): Promise<void> =>
   sumUpLate(db, healthRollup({ intervalMs: 30_000 }));
+
+/** A check that found a server healthy, but for what is said otherwise. */
+export const healthCheck = (
+  of: { organizationId: OrganizationId; serverId: ServerId },
+  at: Date,
+  facts: Partial<HealthCheckRow> = {},
+): HealthCheckRow => ({
+  organizationId: of.organizationId,
+  serverId: of.serverId,
+  at,
+  status: 'healthy',
+  reason: 'ok',
+  responseTimeMs: null,
+  databaseHealthy: null,
+  redisHealthy: null,
+  servicesHealthy: null,
+  errorMessage: null,
+  errorDetails: null,
+  ...facts,
+});

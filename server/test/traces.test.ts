@@ -8,7 +8,7 @@ import { ensurePartitionsFor } from '../src/retention/maintain.ts';
 import { workers } from '../src/workers.ts';
 import { type Client, startTestApp, type TestApp } from './app.ts';
 import { until } from './fakes/until.ts';
-import { sumUpHealth, sumUpMetrics } from './fleet.ts';
+import { healthCheck, sumUpHealth, sumUpMetrics } from './fleet.ts';
 import { registration } from './route-examples.ts';
 
 const api = '/api/v1/fleet';
@@ -54,18 +54,7 @@ async function serverWithEverything(name: string): Promise<ServerId> {
   const of = { organizationId: organization, serverId: id };
   await insertHealthChecks(
     db,
-    times.map(at => ({
-      ...of,
-      at,
-      status: 'healthy',
-      reason: 'ok',
-      responseTimeMs: 5,
-      databaseHealthy: null,
-      redisHealthy: null,
-      servicesHealthy: null,
-      errorMessage: null,
-      errorDetails: null,
-    })),
+    times.map(at => healthCheck(of, at)),
   );
   await insertMetrics(
     db,

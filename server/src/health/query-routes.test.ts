@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
-import { sumUpHealth } from '../../test/fleet.ts';
+import { healthCheck, sumUpHealth } from '../../test/fleet.ts';
 import { registration } from '../../test/route-examples.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
@@ -46,19 +46,8 @@ const register = async (name: string): Promise<ServerId> =>
     .server.id;
 
 const at = (ms: number): string => new Date(start.getTime() + ms).toISOString();
-const check = (serverId: ServerId, ms: number, status: CheckStatus): HealthCheckRow => ({
-  organizationId,
-  serverId,
-  at: new Date(at(ms)),
-  status,
-  reason: 'ok',
-  responseTimeMs: null,
-  databaseHealthy: null,
-  redisHealthy: null,
-  servicesHealthy: null,
-  errorMessage: null,
-  errorDetails: null,
-});
+const check = (serverId: ServerId, ms: number, status: CheckStatus): HealthCheckRow =>
+  healthCheck({ organizationId, serverId }, new Date(at(ms)), { status });
 
 const ask = (body: object, who = admin) => who.post(`${api}/health/query`, body);
 const tenMinutes = { start_time: at(0), end_time: at(10 * minuteMs), period: '5m' };

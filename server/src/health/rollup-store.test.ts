@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { killed, killedAfter } from '../../test/fakes/killed-database.ts';
-import { addOrganization, addServer } from '../../test/fleet.ts';
+import { addOrganization, addServer, healthCheck } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
 import { ensurePartitions } from '../retention/maintain.ts';
@@ -52,18 +52,8 @@ const check = (
   ms: number,
   status: CheckStatus,
   responseTimeMs: number | null = null,
-): HealthCheckRow => ({
-  ...servers[server]!,
-  at: new Date(start.getTime() + ms),
-  status,
-  reason: 'ok',
-  responseTimeMs,
-  databaseHealthy: null,
-  redisHealthy: null,
-  servicesHealthy: null,
-  errorMessage: null,
-  errorDetails: null,
-});
+): HealthCheckRow =>
+  healthCheck(servers[server]!, new Date(start.getTime() + ms), { status, responseTimeMs });
 
 type Sums = Record<string, number>;
 type Found = { sums: Sums; responses: number[] };

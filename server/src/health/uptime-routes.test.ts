@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
+import { healthCheck } from '../../test/fleet.ts';
 import { registration } from '../../test/route-examples.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
@@ -47,19 +48,7 @@ const check = (
   status: CheckStatus,
   responseTimeMs: number | null = null,
   of = serverId,
-): HealthCheckRow => ({
-  organizationId,
-  serverId: of,
-  at: at(ms),
-  status,
-  reason: 'ok',
-  responseTimeMs,
-  databaseHealthy: null,
-  redisHealthy: null,
-  servicesHealthy: null,
-  errorMessage: null,
-  errorDetails: null,
-});
+): HealthCheckRow => healthCheck({ organizationId, serverId: of }, at(ms), { status, responseTimeMs });
 
 const range = (fromMs: number, toMs: number): string =>
   `start_time=${at(fromMs).toISOString()}&end_time=${at(toMs).toISOString()}`;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
-import { addOrganization, addServer } from '../../test/fleet.ts';
+import { addOrganization, addServer, healthCheck } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemDb, sql, type TenantDb } from '../platform/db.ts';
 import { ensurePartitions } from '../retention/maintain.ts';
@@ -41,20 +41,8 @@ async function reset(): Promise<void> {
 
 const at = (ms: number): Date => new Date(start.getTime() + ms);
 
-const check = (ms: number, facts: Partial<HealthCheckRow>): HealthCheckRow => ({
-  organizationId,
-  serverId: serverIds[0]!,
-  at: at(ms),
-  status: 'healthy',
-  reason: 'ok',
-  responseTimeMs: null,
-  databaseHealthy: null,
-  redisHealthy: null,
-  servicesHealthy: null,
-  errorMessage: null,
-  errorDetails: null,
-  ...facts,
-});
+const check = (ms: number, { serverId = serverIds[0]!, ...facts }: Partial<HealthCheckRow>): HealthCheckRow =>
+  healthCheck({ organizationId, serverId }, at(ms), facts);
 
 it('tells the same of any range, whatever of it has been summed up', async () => {
   const hours = 30;

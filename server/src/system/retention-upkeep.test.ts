@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { createFakeClock } from '../../test/fakes/clock.ts';
-import { addOrganization, addServer } from '../../test/fleet.ts';
+import { addOrganization, addServer, healthCheck } from '../../test/fleet.ts';
 import { currentConditions } from '../conditions/store.ts';
 import { readSettings } from '../config.ts';
 import { type HealthCheckRow, insertHealthChecks } from '../health/history.ts';
@@ -23,26 +23,14 @@ const settings = readSettings({}, 1000);
 const policy = { interval: 'month', retention: settings.retention } as const;
 let database: TestDatabase;
 let db: SystemDb;
-let check: (day: number, status?: HealthCheckRow['status']) => HealthCheckRow;
+let check: (day: number) => HealthCheckRow;
 
 beforeAll(async () => {
   database = await createTestDatabase();
   db = database.db.system;
   const organizationId = await addOrganization(database.db);
   const serverId = await addServer(database.db, organizationId);
-  check = (day, status = 'healthy') => ({
-    organizationId,
-    serverId,
-    at: at(day),
-    status,
-    reason: 'ok',
-    responseTimeMs: 5,
-    databaseHealthy: null,
-    redisHealthy: null,
-    servicesHealthy: null,
-    errorMessage: null,
-    errorDetails: null,
-  });
+  check = day => healthCheck({ organizationId, serverId }, at(day));
   await db.execute(sql`update rollup_progress set closed_until = ${at(28)}, rolled_until = ${at(28)}`);
   for (const now of [start, at(31), at(61)])
     await ensurePartitionsFor(db, { table: 'server_health_checks', instants: [now], now, policy });
