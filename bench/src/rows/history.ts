@@ -26,7 +26,7 @@ export const history: Row = {
         const now = new Date();
         const filled = await fillHistory(data, { ...scale, now });
         return [
-          ...(await askAll(questions(controlPlane, data, now), scale)),
+          ...(await askAll(await questions(controlPlane, data, now), scale)),
           ...(await sizes(data.db.system)),
           ...times(filled),
         ];
@@ -44,16 +44,20 @@ type Question = {
 };
 
 /** What is asked, and how many servers or periods an answer must have at least to be one. */
-function questions(
+async function questions(
   controlPlane: ControlPlane,
   { db, organizationId, serverIds }: FleetData,
   now: Date,
-): Question[] {
+): Promise<Question[]> {
   const tenant = db.tenant(organizationId);
   const servers = serverIds.length;
+  // Some are down in the last hour, and told nothing in it.
+  const up = await tenant.many(sql<{ id: string }>`
+    select distinct server_id as id from server_metrics_aggregated
+    where organization_id = ${organizationId} and timestamp > ${new Date(now.getTime() - 600_000)}`);
   let turn = 0;
   // Another one each time: of one server alone, everything would soon be in memory.
-  const some = (): string => serverIds[(turn++ * 7) % servers]!;
+  const some = (): string => up[(turn++ * 7) % up.length]!.id;
   const query = async (body: object): Promise<Answer> =>
     controlPlane.call<Answer>('POST', '/api/v1/fleet/metrics/query', { ...body, end_time: ago(0) });
   const ago = (hours: number): string => new Date(now.getTime() - hours * 3_600_000).toISOString();
