@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../test/app.ts';
+import { deleteAll } from '../../test/database.ts';
 import { healthCheck } from '../../test/fleet.ts';
 import { registration } from '../../test/route-examples.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
@@ -36,7 +37,7 @@ beforeAll(async () => {
   ).id;
 });
 afterAll(() => test.close());
-beforeEach(() => db.execute(sql`truncate server_health_checks`));
+beforeEach(() => deleteAll(db, ['server_health_checks']));
 
 const register = async (name: string): Promise<ServerId> =>
   (await admin.post(`${api}/servers`, { ...registration, name, api_url: `https://${name}.example.com` })).body

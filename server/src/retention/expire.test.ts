@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
+import { createTestDatabase, deleteAll, type TestDatabase } from '../../test/database.ts';
 import { createSteps, killed, steppedThrough } from '../../test/fakes/killed-database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
@@ -35,14 +35,14 @@ beforeAll(async () => {
 afterAll(() => database.close());
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'opsfleet-archive-'));
-  await db.system.execute(sql`truncate partition_archives, archiving`);
+  await deleteAll(db.system, ['partition_archives', 'archiving']);
   await ensurePartitionsFor(db.system, {
     table: 'server_health_checks',
     instants: [new Date('2031-09-01T00:00:00Z'), new Date('2031-10-01T00:00:00Z')],
     now: new Date('2031-10-01T00:00:00Z'),
     policy,
   });
-  await db.system.execute(sql`truncate server_health_checks`);
+  await deleteAll(db.system, ['server_health_checks']);
 });
 afterEach(() => rm(directory, { recursive: true }));
 
@@ -293,7 +293,7 @@ test('bringing back is killed before any of its statements, and done by the next
 test('killed before any of its statements, it loses no row, and the next pass completes it', async () => {
   let steps = 0;
   for (let isDone = false; !isDone; steps += 1) {
-    await db.system.execute(sql`truncate partition_archives`);
+    await deleteAll(db.system, ['partition_archives']);
     await ensurePartitionsFor(db.system, {
       table: 'server_health_checks',
       instants: [new Date('2031-09-01T00:00:00Z')],
