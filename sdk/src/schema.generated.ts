@@ -728,7 +728,7 @@ export interface components {
         };
         /** Condition */
         Condition: {
-            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_partial: a worker cannot reach servers that others reach. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. storing_refused: the database refuses a statement of ours; polling goes on, and results wait. partitions_behind: partitions for the time ahead could not be made for long; rows that find none wait. */
+            /** @description polling_late: polls start late. polling_blind: we cannot see, and hold every verdict. polling_partial: a worker cannot reach servers that others reach. polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. storing_refused: the database refuses a statement of ours; polling goes on, and results wait. partitions_behind: partitions for the time ahead could not be made for long; rows that find none wait. retention_behind: history is there days after it should have gone. */
             condition: "polling_late" | "polling_blind" | "polling_partial" | "polling_absent" | "storing_refused" | "partitions_behind" | "retention_behind";
             /** Format: date-time */
             since: string;

@@ -63,7 +63,8 @@ const Condition = Type.Object(
           'polling_partial: a worker cannot reach servers that others reach. ' +
           'polling_absent: no worker polls some or all servers; in time each is unknown, with reason no_result. ' +
           'storing_refused: the database refuses a statement of ours; polling goes on, and results wait. ' +
-          'partitions_behind: partitions for the time ahead could not be made for long; rows that find none wait.',
+          'partitions_behind: partitions for the time ahead could not be made for long; rows that find none wait. ' +
+          'retention_behind: history is there days after it should have gone.',
       },
     ),
     since: Type.String({ format: 'date-time' }),
