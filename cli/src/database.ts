@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { clusterFolder } from '../../server/src/backup/contents.ts';
 import { type Database, openDatabase } from '../../server/src/platform/db.ts';
 import { StartupError } from '../../server/src/platform/errors.ts';
 import { applicationDatabase, applicationRole } from '../../server/src/platform/postgres/cluster.ts';
@@ -28,7 +29,7 @@ export async function withInstallation<T>(parts: Parts, work: (db: Database) => 
 
 async function connectionOf({ settings, clock, signal, onProgress }: Parts) {
   if (settings.databaseUrl !== null) return { connectionString: settings.databaseUrl };
-  const clusterDir = join(settings.dataDir, 'pgdata');
+  const clusterDir = join(settings.dataDir, clusterFolder);
   // A lock in a directory that is not there cannot be asked.
   const running =
     (await statIfThere(clusterDir)) && isInstanceLocked(settings.dataDir)

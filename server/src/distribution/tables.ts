@@ -1,3 +1,5 @@
+import { partitionedTables } from '../retention/partitions.ts';
+
 /** Where the rows of each table lie in a database that is spread over several machines. */
 export type Placement = {
   /**
@@ -24,16 +26,7 @@ export const placement: Placement = {
     'server_secrets',
     'server_groups',
     'server_group_members',
-    'server_health_checks',
-    'server_health_5m',
-    'server_health_15m',
-    'server_health_1h',
-    'server_health_1d',
-    'server_metrics_aggregated',
-    'server_metrics_5m',
-    'server_metrics_15m',
-    'server_metrics_1h',
-    'server_metrics_1d',
+    ...partitionedTables.filter(table => table !== 'events'),
     'fleet_operations',
     'health_check_jobs',
   ],

@@ -3,13 +3,13 @@ import { countSelected, pageOfSelected, ServerSelectionBody, selectionOf } from 
 import { invalidField } from '../platform/http/errors.ts';
 import { ok, type Route, route } from '../platform/http/route.ts';
 import { oneOf } from '../platform/http/schemas.ts';
-import { closedRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
+import { timeRangeQuery } from '../platform/http/time-range.ts';
 import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 import { Instant, Uptime } from './report-schema.ts';
-import { answerable, type Timeline, timelineOf, uptimeOf } from './uptime.ts';
+import { healthRangeOf } from './request-range.ts';
+import { type Timeline, timelineOf, uptimeOf } from './uptime.ts';
 import { readTimelines, type ServerTimeline } from './uptime-store.ts';
 
-const dayMs = 86_400_000;
 const defaultPoints = 48;
 const maxPoints = 1_000;
 const defaultServers = 50;
@@ -97,15 +97,11 @@ export const healthQueryRoutes: Route[] = [
         { title: 'HealthQueryReply', additionalProperties: false },
       ),
     },
-    async handler({ clock, settings }, { body }, { db }) {
+    async handler(context, { body }, { db }) {
       const { period = 'auto', points, limit = defaultServers, cursor } = body;
       if (period !== 'auto' && points !== undefined)
         throw invalidField('/points', 'goes with period=auto alone');
-      const now = clock.now();
-      const asked = closedRangeOf(body, { part: 'body', now, lengthMs: dayMs });
-      if (asked.from >= now) throw invalidField('/start_time', 'must lie in the past');
-      if (asked.from >= asked.to) throw invalidField('/start_time', 'must be before end_time');
-      const range = answerable(asked, now, settings.retention);
+      const range = healthRangeOf(context, body, 'body');
       const timeline = timelineOf(range, period, points ?? defaultPoints);
       if (timeline.count * limit > maxPeriods) throw tooMany(timeline, limit);
       const selection = await selectionOf(db, body.servers ?? {}, '/servers');
@@ -113,11 +109,9 @@ export const healthQueryRoutes: Route[] = [
         countSelected(db, selection),
         pageOfSelected(db, selection, { limit, cursor, pointer: '/cursor' }),
       ]);
-      const whole = {
-        from: timeline.from,
-        to: timeline.to < now ? timeline.to : now,
-        intervalMs: settings.healthIntervalMs,
-      };
+      const now = context.clock.now();
+      const { from, to } = timeline;
+      const whole = { from, to: to < now ? to : now, intervalMs: range.intervalMs };
       const ids = page.map(({ id }) => id);
       const found = new Map((await readTimelines(db, ids, whole, timeline)).map(each => [each.id, each]));
       return ok({

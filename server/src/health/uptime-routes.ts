@@ -1,15 +1,13 @@
 import { Type } from 'typebox';
-import type { Context } from '../context.ts';
-import { invalidField } from '../platform/http/errors.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
 import { type Route, route } from '../platform/http/route.ts';
-import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
+import { timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
 import { Count, report as reportFields, Uptime } from './report-schema.ts';
-import { answerable, reportOf, uptimeOf } from './uptime.ts';
+import { healthRangeOf } from './request-range.ts';
+import { reportOf, uptimeOf } from './uptime.ts';
 import { type HealthRange, readFleetHealth, readServerHealth } from './uptime-store.ts';
 
-const dayMs = 86_400_000;
 const maxWorst = 100;
 const defaultWorst = 10;
 
@@ -36,7 +34,7 @@ export const uptimeRoutes: Route[] = [
     },
     async handler(context, { params, query, headers }, { db }) {
       const id = serverIdOf(params);
-      const range = rangeOf(context, query);
+      const range = healthRangeOf(context, query, 'query');
       const sums = await readServerHealth(db, id, range);
       if (sums === null) throw serverNotFound();
       const report = reportOf(sums, { lengthMs: lengthOf(range), servers: 1 });
@@ -91,7 +89,7 @@ export const uptimeRoutes: Route[] = [
       304: null,
     },
     async handler(context, { query, headers }, { db }) {
-      const range = rangeOf(context, query);
+      const range = healthRangeOf(context, query, 'query');
       const fleet = await readFleetHealth(db, range, query.worst ?? defaultWorst);
       const body = {
         servers: { total: fleet.servers, without_data: fleet.servers - fleet.known },
@@ -106,17 +104,3 @@ export const uptimeRoutes: Route[] = [
 
 const shown = ({ from, to }: HealthRange) => ({ start_time: from, end_time: to });
 const lengthOf = ({ from, to }: HealthRange): number => to.getTime() - from.getTime();
-
-/** The range that is asked for, as it can be answered. */
-function rangeOf(
-  { clock, settings }: Pick<Context, 'clock' | 'settings'>,
-  query: { start_time?: string; end_time?: string },
-): HealthRange {
-  const now = clock.now();
-  const asked = timeRangeOf(query);
-  const to = asked.to ?? now;
-  const from = asked.from ?? new Date(to.getTime() - dayMs);
-  if (from >= now) throw invalidField('/query/start_time', 'must lie in the past');
-  if (from >= to) throw invalidField('/query/start_time', 'must be before end_time');
-  return { ...answerable({ from, to }, now, settings.retention), intervalMs: settings.healthIntervalMs };
-}
