@@ -44,7 +44,9 @@ export function sourcesOf(period: Period, { from, to }: Span, rolledUntil: Rolle
     sources.push({ period: each, from: begin, to: end });
     begin = end;
   }
-  if (begin === null || to === null || begin < to) sources.push({ period: '1m', from: begin, to });
+  // Of a range without a period too: a query must be of something.
+  if (begin === null || to === null || begin < to || sources.length === 0)
+    sources.push({ period: '1m', from: begin, to });
   return sources;
 }
 

@@ -59,6 +59,12 @@ it('gives what was collected, newest first, and null where nothing was reported'
   expect((await viewer.get(path(serverId))).body).toEqual(body);
 });
 
+it.each(['1m', '5m', '1h', '1d'])('has no row of %s where none begins in the range', async period => {
+  expect(
+    await cpu(`?period=${period}&start_time=2026-11-24T12:00:01Z&end_time=2026-11-24T12:00:02Z`),
+  ).toEqual([]);
+});
+
 it('gives the newest rows where there are more than asked for, and says so', async () => {
   const { body } = await viewer.get(path(serverId, '?limit=2'));
   expect(body).toMatchObject({
