@@ -6,6 +6,7 @@ import { runProgram } from '../processes.ts';
 import { promises } from '../promises.ts';
 import type { ReadResult, ReadRun } from '../reader.ts';
 import type { Measurement } from '../report.ts';
+import { rollupLag, watchRollups } from '../rollup-lag.ts';
 
 const SCALES = {
   full: { servers: 10_000, healthSeconds: 30, metricsSeconds: 60, seconds: 600 },
@@ -32,9 +33,13 @@ export const fleet10k: Row = {
     return withPolledFleet(fleet, async scene => {
       // The first round of metrics opens the connections, and finds out who is silent.
       await sleep((healthSeconds + metricsSeconds) * 1000);
-      const [seen, reads] = await Promise.all([observe(scene, scale.seconds), read(context, scene)]);
+      const [seen, reads, behind] = await Promise.all([
+        observe(scene, scale.seconds),
+        read(context, scene),
+        watchRollups(scene, scale.seconds),
+      ]);
       const status = await scene.controlPlane.call<WorkersStatus>('GET', '/api/v1/fleet/workers/status');
-      return report(seen, reads, status.polling.lateness_p99_seconds * 1000);
+      return [...report(seen, reads, status.polling.lateness_p99_seconds * 1000), rollupLag(behind)];
     });
   },
 };
