@@ -244,9 +244,11 @@ CREATE TABLE organizations (
   name text NOT NULL,
   created_at timestamp with time zone NOT NULL,
   updated_at timestamp with time zone NOT NULL,
+  retention jsonb NOT NULL DEFAULT '{}'::jsonb,
   CONSTRAINT organizations_pkey PRIMARY KEY (id),
   CONSTRAINT organizations_name_key UNIQUE (name),
-  CONSTRAINT organizations_name_check CHECK (length(name) >= 1 AND length(name) <= 100)
+  CONSTRAINT organizations_name_check CHECK (length(name) >= 1 AND length(name) <= 100),
+  CONSTRAINT organizations_retention_check CHECK (jsonb_typeof(retention) = 'object'::text)
 );
 ALTER TABLE organizations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE organizations FORCE ROW LEVEL SECURITY;

@@ -574,6 +574,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** For how long the history of the organization is kept */
+        get: operations["getRetention"];
+        /**
+         * Have less history told than the installation keeps
+         * @description In days; what is left out is told for as long as the installation keeps it. From now on nothing older is told by any route, to anybody. It is deleted when the installation drops its partition, with that of all others: until then, more days bring it back.
+         */
+        put: operations["putRetention"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet/storage": {
         parameters: {
             query?: never;
@@ -812,6 +833,11 @@ export interface components {
              */
             end_time: string;
             servers: components["schemas"]["MetricServers"];
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
             /** @description Where each period begins. */
             timestamps: string[];
             series: {
@@ -877,6 +903,11 @@ export interface components {
              */
             end_time: string;
             servers: components["schemas"]["MetricServers"];
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
             metrics: components["schemas"]["FleetMetricRow"][];
             count: number;
         };
@@ -987,6 +1018,11 @@ export interface components {
             count: number;
             /** @description Whether the range holds more checks than limit. */
             truncated: boolean;
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
         };
         /** HealthOverview */
         HealthOverview: {
@@ -995,6 +1031,11 @@ export interface components {
             start_time: string;
             /** Format: date-time */
             end_time: string;
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
             uptime: components["schemas"]["Uptime"];
             states: components["schemas"]["HeldStates"];
             checks: components["schemas"]["CheckCounts"];
@@ -1033,6 +1074,11 @@ export interface components {
              * @description Where the last period ends.
              */
             end_time: string;
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
             /** @description Where each period begins. */
             timestamps: string[];
             servers: components["schemas"]["HealthQueryServers"];
@@ -1115,6 +1161,11 @@ export interface components {
             count: number;
             /** @description Whether the range holds more rows than limit. */
             truncated: boolean;
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
         };
         /** MetricQuery */
         MetricQuery: {
@@ -1201,6 +1252,11 @@ export interface components {
              */
             end_time: string;
             servers: components["schemas"]["MetricServers"];
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
             /** @description Where each period begins. */
             timestamps: string[];
             series: {
@@ -1256,6 +1312,11 @@ export interface components {
              */
             end_time: string;
             servers: components["schemas"]["MetricServers"];
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
             totals: {
                 /** Format: uuid */
                 server_id: string;
@@ -1303,6 +1364,21 @@ export interface components {
             /** @description Of these nothing is known in the whole range. */
             without_data: number;
         };
+        /** OwnRetention */
+        OwnRetention: {
+            /** @description each health check */
+            checks?: number;
+            /** @description each collection of metrics */
+            metrics?: number;
+            /** @description sums of five minutes, of checks and of metrics */
+            "5m"?: number;
+            /** @description sums of a quarter of an hour */
+            "15m"?: number;
+            /** @description sums of an hour */
+            "1h"?: number;
+            /** @description sums of a day */
+            "1d"?: number;
+        };
         /** PollingStatus */
         PollingStatus: {
             /** @description Processes that poll. */
@@ -1342,6 +1418,71 @@ export interface components {
             p50: number;
             p95: number;
             p99: number;
+        };
+        /** Retention */
+        Retention: {
+            retention: {
+                /** @description each health check */
+                checks: {
+                    /** @description For so many whole days it is told, and the one that has begun. */
+                    days: number;
+                    own_days: number | null;
+                    /** @description For so many the installation keeps it. */
+                    limit_days: number;
+                    /** Format: date-time */
+                    kept_from: string;
+                };
+                /** @description each collection of metrics */
+                metrics: {
+                    /** @description For so many whole days it is told, and the one that has begun. */
+                    days: number;
+                    own_days: number | null;
+                    /** @description For so many the installation keeps it. */
+                    limit_days: number;
+                    /** Format: date-time */
+                    kept_from: string;
+                };
+                /** @description sums of five minutes, of checks and of metrics */
+                "5m": {
+                    /** @description For so many whole days it is told, and the one that has begun. */
+                    days: number;
+                    own_days: number | null;
+                    /** @description For so many the installation keeps it. */
+                    limit_days: number;
+                    /** Format: date-time */
+                    kept_from: string;
+                };
+                /** @description sums of a quarter of an hour */
+                "15m": {
+                    /** @description For so many whole days it is told, and the one that has begun. */
+                    days: number;
+                    own_days: number | null;
+                    /** @description For so many the installation keeps it. */
+                    limit_days: number;
+                    /** Format: date-time */
+                    kept_from: string;
+                };
+                /** @description sums of an hour */
+                "1h": {
+                    /** @description For so many whole days it is told, and the one that has begun. */
+                    days: number;
+                    own_days: number | null;
+                    /** @description For so many the installation keeps it. */
+                    limit_days: number;
+                    /** Format: date-time */
+                    kept_from: string;
+                };
+                /** @description sums of a day */
+                "1d": {
+                    /** @description For so many whole days it is told, and the one that has begun. */
+                    days: number;
+                    own_days: number | null;
+                    /** @description For so many the installation keeps it. */
+                    limit_days: number;
+                    /** Format: date-time */
+                    kept_from: string;
+                };
+            };
         };
         /** Server */
         Server: {
@@ -1540,6 +1681,11 @@ export interface components {
             start_time: string;
             /** Format: date-time */
             end_time: string;
+            /**
+             * Format: date-time
+             * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
+             */
+            kept_from: string;
             uptime: components["schemas"]["Uptime"];
             states: components["schemas"]["HeldStates"];
             checks: components["schemas"]["CheckCounts"];
@@ -3102,6 +3248,68 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OwnRetention"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
             };
             /** @description What went wrong. */
             default: {

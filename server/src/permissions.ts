@@ -10,6 +10,7 @@ const granted = {
   'groups:write': ['admin'],
   'workers:read': ['admin'],
   'tokens:manage': ['admin'],
+  'organization:manage': ['admin'],
 } as const satisfies Record<string, readonly Role[]>;
 
 export type Permission = keyof typeof granted;

@@ -1,5 +1,4 @@
 import { authRoutes } from './auth/routes.ts';
-
 import { groupRoutes } from './groups/routes.ts';
 import { checkRoutes } from './health/check-routes.ts';
 import { healthHistoryRoutes } from './health/history-routes.ts';
@@ -9,6 +8,7 @@ import { liveRoutes } from './live/routes.ts';
 import { fleetMetricRoutes } from './metrics/fleet-routes.ts';
 import { metricQueryRoutes } from './metrics/query-routes.ts';
 import { metricRoutes } from './metrics/routes.ts';
+import { retentionRoutes } from './organizations/routes.ts';
 import type { Route } from './platform/http/route.ts';
 import { pollingRoutes } from './polling/routes.ts';
 import { serverRoutes } from './servers/routes.ts';
@@ -27,11 +27,11 @@ export const routes: readonly Route[] = [
   ...metricQueryRoutes,
   ...fleetMetricRoutes,
   ...groupRoutes,
-
   ...pollingRoutes,
   ...liveRoutes,
   ...authRoutes,
   ...tokenRoutes,
+  ...retentionRoutes,
   ...storageRoutes,
   ...systemRoutes,
 ];

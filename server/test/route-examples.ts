@@ -50,6 +50,8 @@ export const examples: Record<string, Example> = {
   'DELETE /api/v1/fleet/groups/:id': { id: 'group' },
   'GET /api/v1/fleet/workers/status': {},
   'GET /api/v1/fleet/storage': {},
+  'GET /api/v1/fleet/retention': {},
+  'PUT /api/v1/fleet/retention': { body: { checks: 7 } },
   // Watching another organization's servers is in live/routes.test.ts: an answer that does not end.
   'GET /api/v1/fleet/events': {},
   'POST /api/v1/session': { body: { token: 'unknown' } },

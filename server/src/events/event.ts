@@ -28,6 +28,12 @@ export type EventFacts =
   | { type: 'group.deleted'; subject: GroupId; data: { name: string } }
   /** Fixed members only: who matches the criteria changes with the servers, and those have events of their own. */
   | { type: 'group.members_changed'; subject: GroupId; data: { added: ServerId[]; removed: ServerId[] } }
+  /** For how many days its history is told from now on, by kind; what is not named, as the installation keeps it. */
+  | {
+      type: 'organization.retention_changed';
+      subject: OrganizationId;
+      data: { days: Readonly<Record<string, number>> };
+    }
   /** Slots are free, or somebody wants some: every worker should see to its share now. */
   | { type: 'workers.changed'; subject: WorkerId; data: { change: 'joined' | 'left' | 'gave_back' } }
   /** `subject` asks the other workers what they find at servers that do not answer it. */

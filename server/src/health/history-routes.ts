@@ -1,5 +1,8 @@
 import { Type } from 'typebox';
 import { healthStatuses } from '../events/event.ts';
+import { KeptFrom, keptFromJson } from '../organizations/kept-from.ts';
+import { toldOf } from '../organizations/retention.ts';
+import { readHorizons } from '../organizations/store.ts';
 import { exportOf, FormatName } from '../platform/http/export.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
 import { okJson, type Route, route } from '../platform/http/route.ts';
@@ -59,18 +62,21 @@ export const healthHistoryRoutes: Route[] = [
           health_checks: Type.Array(HealthCheck),
           count: Type.Integer(),
           truncated: Type.Boolean({ description: 'Whether the range holds more checks than limit.' }),
+          kept_from: KeptFrom,
         },
         { title: 'HealthHistory', additionalProperties: false },
       ),
       304: null,
     },
-    async handler(_context, { params, query, headers }, { db }) {
+    async handler(context, { params, query, headers }, { db }) {
       const id = serverIdOf(params);
-      const page = await listHealthChecks(db, id, { ...timeRangeOf(query), limit: query.limit ?? 100 });
+      const range = timeRangeOf(query);
+      const { checks } = await readHorizons(context, db);
+      const page = await listHealthChecks(db, id, { ...toldOf(range, checks), limit: query.limit ?? 100 });
       if (page === null) throw serverNotFound();
       return okUnlessKnown(
         headers,
-        `{"server_id":"${id}","health_checks":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
+        `{"server_id":"${id}","health_checks":${page.rows},"count":${page.count},"truncated":${page.truncated},${keptFromJson(checks)}}`,
       );
     },
   }),
@@ -84,9 +90,10 @@ export const healthHistoryRoutes: Route[] = [
     params: ServerPath,
     query: Type.Object({ ...timeRangeQuery, format: FormatName }, { additionalProperties: false }),
     replies: { 200: Type.String({ description: 'The file.' }) },
-    async handler(_context, { params, query }, { db }) {
+    async handler(context, { params, query }, { db }) {
       const id = serverIdOf(params);
-      const range = timeRangeOf(query);
+      const asked = timeRangeOf(query);
+      const range = toldOf(asked, (await readHorizons(context, db)).checks);
       const file = await exportOf(
         to => listHealthChecks(db, id, { from: range.from, to: to ?? range.to, limit: maxChecks }),
         {
@@ -126,8 +133,10 @@ export const healthHistoryRoutes: Route[] = [
         { title: 'ServerHealth', additionalProperties: false },
       ),
     },
-    async handler(_context, { params }, { db }) {
-      const health = await currentHealth(db, serverIdOf(params));
+    async handler(context, { params }, { db }) {
+      const id = serverIdOf(params);
+      const { readFrom } = (await readHorizons(context, db)).checks;
+      const health = await currentHealth(db, id, readFrom);
       if (health === null) throw serverNotFound();
       return okJson(health);
     },

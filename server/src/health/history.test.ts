@@ -147,12 +147,12 @@ test('another organization sees no such server', async () => {
   await insert([check(minute(0))]);
   const other = await addOrganization(database.db);
   expect(await list({}, other)).toBeNull();
-  expect(await currentHealth(database.db.tenant(other), serverId)).toBeNull();
+  expect(await currentHealth(database.db.tenant(other), serverId, null)).toBeNull();
 });
 
 test('the current health is what is believed, beside what the latest check found', async () => {
   const read = async (): Promise<unknown> =>
-    JSON.parse((await currentHealth(database.db.tenant(organizationId), serverId))!);
+    JSON.parse((await currentHealth(database.db.tenant(organizationId), serverId, null))!);
   const unchecked = {
     server_id: serverId,
     health_status: 'unknown',

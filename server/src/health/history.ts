@@ -113,8 +113,15 @@ export async function listHealthChecks(
     from managed_servers where organization_id = ${db.organizationId} and id = ${serverId}`);
 }
 
-/** What is known of a server's health now, with its latest check, as JSON text; null when there is no such server. */
-export async function currentHealth(db: TenantTx, serverId: ServerId): Promise<string | null> {
+/**
+ * What is known of a server's health now, with its latest check, if that is told, as JSON text; null when there is no such
+ * server.
+ */
+export async function currentHealth(
+  db: TenantTx,
+  serverId: ServerId,
+  readFrom: Date | null,
+): Promise<string | null> {
   const row = await db.maybeOne<{ json: string }>(sql`
     select json_build_object(
       'server_id', s.id, 'health_status', s.health_status, 'reason', s.health_reason, 'detail', s.health_detail,
@@ -125,6 +132,7 @@ export async function currentHealth(db: TenantTx, serverId: ServerId): Promise<s
       'latest_check', (
         select ${checkJson} from server_health_checks c
         where c.organization_id = s.organization_id and c.server_id = s.id
+          ${readFrom === null ? sql`` : sql`and c.timestamp >= ${readFrom}`}
         order by c.timestamp desc limit 1)
       )::text as json
     from managed_servers s where s.organization_id = ${db.organizationId} and s.id = ${serverId}`);

@@ -67,6 +67,7 @@ it('tells of each period for how long each server was in each state', async () =
     period: '5m',
     start_time: at(0),
     end_time: at(10 * minuteMs),
+    kept_from: expect.any(String),
     timestamps: [at(0), at(5 * minuteMs)],
     servers: { total: 2, read: 2, without_data: 1 },
     series: [

@@ -1,5 +1,7 @@
 import { Type } from 'typebox';
 import { countSelected, pageOfSelected, ServerSelectionBody, selectionOf } from '../groups/selection.ts';
+import { KeptFrom } from '../organizations/kept-from.ts';
+import { readHorizons } from '../organizations/store.ts';
 import { invalidField } from '../platform/http/errors.ts';
 import { ok, type Route, route } from '../platform/http/route.ts';
 import { oneOf } from '../platform/http/schemas.ts';
@@ -65,6 +67,7 @@ export const healthQueryRoutes: Route[] = [
           period: Type.String({ enum: [...rollupPeriods] }),
           start_time: Instant,
           end_time: Type.String({ format: 'date-time', description: 'Where the last period ends.' }),
+          kept_from: KeptFrom,
           timestamps: Type.Array(Type.String({ format: 'date-time' }), {
             description: 'Where each period begins.',
           }),
@@ -101,8 +104,9 @@ export const healthQueryRoutes: Route[] = [
       const { period = 'auto', points, limit = defaultServers, cursor } = body;
       if (period !== 'auto' && points !== undefined)
         throw invalidField('/points', 'goes with period=auto alone');
-      const range = healthRangeOf(context, body, 'body');
-      const timeline = timelineOf(range, period, points ?? defaultPoints);
+      const horizons = await readHorizons(context, db);
+      const range = healthRangeOf(context, body, { part: 'body', horizons });
+      const timeline = timelineOf(range, period, { points: points ?? defaultPoints, horizons });
       if (timeline.count * limit > maxPeriods) throw tooMany(timeline, limit);
       const selection = await selectionOf(db, body.servers ?? {}, '/servers');
       const [total, { page, next }] = await Promise.all([
@@ -111,13 +115,14 @@ export const healthQueryRoutes: Route[] = [
       ]);
       const now = context.clock.now();
       const { from, to } = timeline;
-      const whole = { from, to: to < now ? to : now, intervalMs: range.intervalMs };
+      const whole = { ...range, ...horizons[timeline.period], from, to: to < now ? to : now };
       const ids = page.map(({ id }) => id);
       const found = new Map((await readTimelines(db, ids, whole, timeline)).map(each => [each.id, each]));
       return ok({
         period: timeline.period,
         start_time: timeline.from,
         end_time: timeline.to,
+        kept_from: whole.keptFrom,
         timestamps: beginsOf(timeline),
         servers: { total, read: page.length, without_data: page.length - found.size },
         series: page.map(({ id, name }) => ({ server_id: id, name, ...shown(found.get(id)) })),

@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { KeptFrom } from '../organizations/kept-from.ts';
 
 export const Instant = Type.String({ format: 'date-time' });
 export const Count = Type.Integer({ minimum: 0 });
@@ -19,6 +20,7 @@ export const Uptime = Type.Object(
 export const report = {
   start_time: Instant,
   end_time: Instant,
+  kept_from: KeptFrom,
   uptime: Uptime,
   states: Type.Object(
     { healthy_ms: Ms, degraded_ms: Ms, critical_ms: Ms, unreachable_ms: Ms, unknown_ms: Ms },

@@ -20,6 +20,8 @@ let other: Client;
 let organizationId: OrganizationId;
 let serverId: ServerId;
 const api = '/api/v1/fleet';
+/** That of days. */
+const keptFrom = new Date(day.getTime() + (2 - 1_830) * dayMs).toISOString();
 
 beforeAll(async () => {
   test = await startTestApp({ settings: { role: 'api' } });
@@ -68,6 +70,7 @@ it('tells for how long a server was in each state, of how much that is known, an
     server_id: serverId,
     start_time: at(15_000).toISOString(),
     end_time: at(5 * minuteMs).toISOString(),
+    kept_from: keptFrom,
     uptime: { percent: 30, up_ms: 45_000, known_ms: 150_000 },
     states: {
       healthy_ms: 15_000,
@@ -100,6 +103,7 @@ it('tells how all servers were together, and which were worst', async () => {
     servers: { total: 3, without_data: 1 },
     start_time: at(0).toISOString(),
     end_time: at(90_000).toISOString(),
+    kept_from: keptFrom,
     uptime: { percent: 75, up_ms: 135_000, known_ms: 180_000 },
     states: {
       healthy_ms: 135_000,

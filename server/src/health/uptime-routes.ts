@@ -1,4 +1,6 @@
 import { Type } from 'typebox';
+import type { Horizon } from '../organizations/retention.ts';
+import { readHorizons } from '../organizations/store.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
 import { type Route, route } from '../platform/http/route.ts';
 import { timeRangeQuery } from '../platform/http/time-range.ts';
@@ -34,7 +36,8 @@ export const uptimeRoutes: Route[] = [
     },
     async handler(context, { params, query, headers }, { db }) {
       const id = serverIdOf(params);
-      const range = healthRangeOf(context, query, 'query');
+      const horizons = await readHorizons(context, db);
+      const range = healthRangeOf(context, query, { part: 'query', horizons });
       const sums = await readServerHealth(db, id, range);
       if (sums === null) throw serverNotFound();
       const report = reportOf(sums, { lengthMs: lengthOf(range), servers: 1 });
@@ -89,7 +92,8 @@ export const uptimeRoutes: Route[] = [
       304: null,
     },
     async handler(context, { query, headers }, { db }) {
-      const range = healthRangeOf(context, query, 'query');
+      const horizons = await readHorizons(context, db);
+      const range = healthRangeOf(context, query, { part: 'query', horizons });
       const fleet = await readFleetHealth(db, range, query.worst ?? defaultWorst);
       const body = {
         servers: { total: fleet.servers, without_data: fleet.servers - fleet.known },
@@ -102,5 +106,9 @@ export const uptimeRoutes: Route[] = [
   }),
 ];
 
-const shown = ({ from, to }: HealthRange) => ({ start_time: from, end_time: to });
+const shown = ({ from, to, keptFrom }: HealthRange & Horizon) => ({
+  start_time: from,
+  end_time: to,
+  kept_from: keptFrom,
+});
 const lengthOf = ({ from, to }: HealthRange): number => to.getTime() - from.getTime();

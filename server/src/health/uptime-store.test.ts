@@ -16,6 +16,7 @@ const start = new Date('2031-06-10T10:00:00Z');
 const day = new Date('2031-06-10T00:00:00Z');
 const hourMs = 3_600_000;
 const intervalMs = 30_000;
+const everything = { intervalMs, readFrom: null };
 let database: TestDatabase;
 let db: SystemDb;
 let tenant: TenantDb;
@@ -72,7 +73,7 @@ it('tells the same of any range, whatever of it has been summed up', async () =>
       const ask = () =>
         Promise.all(
           asked.flatMap(([one, another]) => {
-            const range = { from: at(Math.min(one, another)), to: at(Math.max(one, another)), intervalMs };
+            const range = { from: at(Math.min(one, another)), to: at(Math.max(one, another)), ...everything };
             return [
               ...serverIds.map(id => readServerHealth(tenant, id, range)),
               readFleetHealth(tenant, range, 5),
@@ -94,14 +95,14 @@ it('reads hours and days where they tell it, and not the checks', async () => {
   const found = await readServerHealth(tenant, serverIds[0]!, {
     from: start,
     to: at(62 * hourMs),
-    intervalMs,
+    ...everything,
   });
   expect(found).toMatchObject({ healthy_checks: 3, healthy_ms: 270_000 });
   await deleteAll(db, ['server_health_1h']);
   const days = await readServerHealth(tenant, serverIds[0]!, {
     from: start,
     to: at(62 * hourMs),
-    intervalMs,
+    ...everything,
   });
   // The tenth is told by its hours, from ten on.
   expect(days?.healthy_checks).toBe(2);
@@ -110,7 +111,7 @@ it('reads hours and days where they tell it, and not the checks', async () => {
 it('a server of another organization is none', async () => {
   await insertHealthChecks(db, [check(0, {})]);
   const other = database.db.tenant(await addOrganization(database.db));
-  const range = { from: start, to: at(hourMs), intervalMs };
+  const range = { from: start, to: at(hourMs), ...everything };
   expect(await readServerHealth(other, serverIds[0]!, range)).toBeNull();
   expect(await readFleetHealth(other, range, 5)).toMatchObject({ servers: 0, known: 0, worst: [] });
 });

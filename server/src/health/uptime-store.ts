@@ -1,4 +1,5 @@
 import type { ServerId } from '../ids.ts';
+import { type Horizon, toldOf } from '../organizations/retention.ts';
 import { planAnew, type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 import { type Segment, segmentsOf } from '../rollups/segments.ts';
@@ -7,8 +8,8 @@ import { added, addedWithoutTimes, type Buckets, factsOfChecks, factsOfSums } fr
 import { heldStates } from './rollup.ts';
 import type { HealthSums, Timeline } from './uptime.ts';
 
-/** A time, not empty. `intervalMs`: how often servers are checked that say nothing else. */
-export type HealthRange = { from: Date; to: Date; intervalMs: number };
+/** A time, not empty, and from when on it is told. `intervalMs`: how often servers are checked that say nothing else. */
+export type HealthRange = { from: Date; to: Date; intervalMs: number } & Pick<Horizon, 'readFrom'>;
 
 /** What is known of a range, from as few rows as tell it. `longest`: no longer than a bucket. */
 async function factsOf(
@@ -17,7 +18,9 @@ async function factsOf(
   range: HealthRange,
   { buckets, longest }: { buckets: Buckets; longest: RollupPeriod },
 ): Promise<Sql<unknown>> {
-  const segments = segmentsOf(range, await rolledUntilOf(db, 'health'), longest);
+  const segments = segmentsOf(toldOf(range, range), await rolledUntilOf(db, 'health'), longest);
+  // Of no time too: a query must be of something.
+  if (segments.length === 0) segments.push({ from: range.to, to: range.to, tier: longest });
   const factsOfSegment = ({ from, to, tier }: Segment): Sql<unknown> => {
     const scope = { organizationId: db.organizationId, serverIds, from, to };
     return tier === 'collected'

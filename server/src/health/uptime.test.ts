@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import { horizonsOf } from '../organizations/retention.ts';
 import { defaultRetention } from '../retention/retention.ts';
-import { answerable, uptimeOf } from './uptime.ts';
+import { answerable, timelineOf, uptimeOf } from './uptime.ts';
 
 const held = { healthy_ms: 0, degraded_ms: 0, critical_ms: 0, unreachable_ms: 0 };
 
@@ -67,8 +68,19 @@ test.each([
     '2001-10-02T00:00:00Z',
   ],
 ])('a range is answered %s', (_how, from, to, first, last) => {
-  expect(answerable({ from: at(from), to: at(to) }, now, defaultRetention)).toEqual({
+  expect(answerable({ from: at(from), to: at(to) }, now, horizonsOf(defaultRetention, {}, now))).toEqual({
     from: at(first),
     to: at(last),
   });
+});
+
+test.each([
+  ['the shortest of which there are few enough', '2031-06-09T00:00:00Z', 300, '5m'],
+  ['longer ones where there are too many', '2031-06-09T00:00:00Z', 287, '15m'],
+  ['those that are kept that far back', '2031-01-09T00:00:00Z', 300, '15m'],
+  ['days where nothing is kept', '2001-01-09T00:00:00Z', 300, '1d'],
+] as const)('the periods of a timeline are %s', (_what, from, points, period) => {
+  const range = { from: at(from), to: new Date(at(from).getTime() + 86_400_000) };
+  const horizons = horizonsOf(defaultRetention, {}, now);
+  expect(timelineOf(range, 'auto', { points, horizons }).period).toBe(period);
 });

@@ -1,9 +1,8 @@
-import type { PartitionedTable } from '../retention/partitions.ts';
-import { keptFrom, type Retention } from '../retention/retention.ts';
+import type { Horizons } from '../organizations/retention.ts';
 import { type RollupPeriod, rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 import type { CheckStatus } from './history.ts';
 import { type ResponseSums, type ResponseTimes, responseTimesOf } from './response-times.ts';
-import { healthRollupTable, type heldStates } from './rollup.ts';
+import type { heldStates } from './rollup.ts';
 
 type HeldState = (typeof heldStates)[number];
 
@@ -66,12 +65,11 @@ export function reportOf(
 export function answerable(
   { from, to }: { from: Date; to: Date },
   now: Date,
-  retention: Retention,
+  horizons: Horizons,
 ): { from: Date; to: Date } {
   const lengthAt = (instant: Date): number => {
-    const isKept = (table: PartitionedTable): boolean => keptFrom(table, now, retention) <= instant;
-    if (isKept('server_health_checks')) return 1;
-    const shortest = rollupPeriods.find(period => isKept(healthRollupTable(period)));
+    if (horizons.checks.keptFrom <= instant) return 1;
+    const shortest = rollupPeriods.find(period => horizons[period].keptFrom <= instant);
     return rollupPeriodMs[shortest ?? longest];
   };
   const [first, last] = [lengthAt(from), lengthAt(to)];
@@ -86,11 +84,11 @@ const longest: RollupPeriod = rollupPeriods.at(-1)!;
 /** Periods of one length that follow each other. `to` is the end of the last one, which may still be filling. */
 export type Timeline = { period: RollupPeriod; from: Date; to: Date; count: number };
 
-/** The periods that a range lies in: of this length, or of the shortest of which there are at most `points`. */
+/** The periods that a range lies in: of this length, or of the shortest of which there are at most `points` and all are kept. */
 export function timelineOf(
   { from, to }: { from: Date; to: Date },
   asked: RollupPeriod | 'auto',
-  points: number,
+  { points, horizons }: { points: number; horizons: Horizons },
 ): Timeline {
   const periodsIn = (period: RollupPeriod): Timeline => {
     const lengthMs = rollupPeriodMs[period];
@@ -98,5 +96,8 @@ export function timelineOf(
     return { period, from: new Date(first * lengthMs), to: new Date(end * lengthMs), count: end - first };
   };
   if (asked !== 'auto') return periodsIn(asked);
-  return rollupPeriods.map(periodsIn).find(({ count }) => count <= points) ?? periodsIn(longest);
+  const shortest = rollupPeriods
+    .map(periodsIn)
+    .find(timeline => timeline.count <= points && horizons[timeline.period].keptFrom <= timeline.from);
+  return shortest ?? periodsIn(longest);
 }

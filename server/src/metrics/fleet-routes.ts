@@ -2,6 +2,8 @@ import { Type } from 'typebox';
 import type { Context } from '../context.ts';
 import { healthStatuses } from '../events/event.ts';
 import { countSelected, selectionOf, serverSelectionQuery } from '../groups/selection.ts';
+import { KeptFrom } from '../organizations/kept-from.ts';
+import { readHorizons } from '../organizations/store.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
 import { type Route, route } from '../platform/http/route.ts';
 import { nullable } from '../platform/http/schemas.ts';
@@ -138,6 +140,7 @@ export const fleetMetricRoutes: Route[] = [
           start_time: Type.String({ format: 'date-time', description: 'Where the first period begins.' }),
           end_time: Type.String({ format: 'date-time', description: 'Where the last period ends.' }),
           servers,
+          kept_from: KeptFrom,
           metrics: Type.Array(PeriodRow),
           count: Count,
         },
@@ -145,7 +148,7 @@ export const fleetMetricRoutes: Route[] = [
       ),
       304: null,
     },
-    async handler({ clock }, { query, headers }, { db }) {
+    async handler(context, { query, headers }, { db }) {
       const {
         start_time: _from,
         end_time: _to,
@@ -153,7 +156,7 @@ export const fleetMetricRoutes: Route[] = [
         points = defaultPoints,
         ...selected
       } = query;
-      const range = closedRangeOf(query, { part: 'query', now: clock.now(), lengthMs: dayMs });
+      const range = closedRangeOf(query, { part: 'query', now: context.clock.now(), lengthMs: dayMs });
       const selection = await selectionOf(db, selected);
       const total = await countSelected(db, selection);
       const grid = gridOf({
@@ -162,6 +165,7 @@ export const fleetMetricRoutes: Route[] = [
         points,
         servers: total,
         returns: 'one',
+        horizons: await readHorizons(context, db),
         pointer: name => `/query/${name}`,
       });
       const rolledUntil = await metricsRolledUntil(db);
@@ -171,6 +175,7 @@ export const fleetMetricRoutes: Route[] = [
         start_time: grid.from.toISOString(),
         end_time: grid.to.toISOString(),
         servers: { total, read: total, without_data: total - withData },
+        kept_from: grid.keptFrom,
       };
       return okUnlessKnown(
         headers,

@@ -1,6 +1,7 @@
 import { healthStatuses } from '../events/event.ts';
 import { isSelected, type ServerSelection } from '../groups/selection.ts';
 import { staleAfterIntervals } from '../health/evaluate.ts';
+import { toldOf } from '../organizations/retention.ts';
 import { planAnew, type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { type MetricField, metricEntries, metricFields, periodMs } from './metric.ts';
 import { periodSums, type RolledUntil, type Span, sourcesOf } from './period-sums.ts';
@@ -36,7 +37,7 @@ export async function fleetPeriods(
   { grid, rolledUntil }: { grid: Grid; rolledUntil: RolledUntil },
 ): Promise<{ rows: string; count: number; withData: number }> {
   const fields = metricEntries.map(([field]) => ({ field, ...acrossServers(field) }));
-  const sums = periodSums(grid.period, sourcesOf(grid.period, grid, rolledUntil), {
+  const sums = periodSums(grid.period, sourcesOf(grid.period, toldOf(grid, grid), rolledUntil), {
     organizationId: db.organizationId,
     servers: sql`any(array(select id from chosen))`,
     parts: fields.flatMap(({ parts }) => parts),

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { FailureReason, NotCheckedReason } from '../health/check.ts';
+import type { Horizons } from '../organizations/retention.ts';
 import { parseInstant } from '../platform/instant.ts';
 import { rollupPeriodMs, rollupPeriods } from '../rollups/rollup.ts';
 
@@ -63,9 +64,26 @@ export type Period = (typeof periods)[number];
 
 export const periodMs = (period: Period): number => (period === '1m' ? 60_000 : rollupPeriodMs[period]);
 
-/** The shortest period of which so long a range, both ends included, has at most so many; days where none is long enough. */
-export function periodFor(rangeMs: number, points: number): Period {
-  return periods.find(period => Math.floor(rangeMs / periodMs(period)) + 1 <= points) ?? '1d';
+/** The name by which the collections and sums of a period are kept. */
+export const historyNameOf = (period: Period) => (period === '1m' ? 'metrics' : period);
+
+/**
+ * The shortest period of which a range, both ends included, has at most so many, and of which all of it is kept; days
+ * where there is none.
+ */
+export function periodFor(
+  { from, to }: { from: Date; to: Date },
+  points: number,
+  horizons: Horizons,
+): Period {
+  const rangeMs = to.getTime() - from.getTime();
+  return (
+    periods.find(
+      period =>
+        Math.floor(rangeMs / periodMs(period)) + 1 <= points &&
+        horizons[historyNameOf(period)].keptFrom <= from,
+    ) ?? '1d'
+  );
 }
 
 const columnOf = ({ kind, unit, max, decimals }: MetricSpec) => {

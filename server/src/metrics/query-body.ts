@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { ServerSelectionBody } from '../groups/selection.ts';
+import { KeptFrom } from '../organizations/kept-from.ts';
 import { invalidField } from '../platform/http/errors.ts';
 import { nullable, oneOf } from '../platform/http/schemas.ts';
 import { timeRangeQuery } from '../platform/http/time-range.ts';
@@ -149,6 +150,7 @@ const common = {
     description: 'Where the last period ends; it may still be filling.',
   }),
   servers,
+  kept_from: KeptFrom,
 };
 const timestamps = Type.Array(Type.String({ format: 'date-time' }), {
   description: 'Where each period begins.',

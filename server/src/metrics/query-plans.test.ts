@@ -3,6 +3,7 @@ import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { NamedServer } from '../groups/selection.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
+import { horizonsOf } from '../organizations/retention.ts';
 import { planAnew, type Queryable, type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { ensurePartitionsFor } from '../retention/maintain.ts';
 import { defaultRetention } from '../retention/retention.ts';
@@ -107,6 +108,7 @@ async function reading(
     points: 1,
     servers: 1,
     returns: 'one',
+    horizons: horizonsOf(defaultRetention, {}, new Date(to)),
     pointer: name => name,
   });
   const rolledUntil = await metricsRolledUntil(database.db.system);

@@ -1,4 +1,6 @@
 import { countSelected, pageOfSelected, type ServerSelection, selectionOf } from '../groups/selection.ts';
+import type { Horizons } from '../organizations/retention.ts';
+import { readHorizons } from '../organizations/store.ts';
 import type { TenantDb } from '../platform/db.ts';
 import { okJson, type Reply, type Route, route } from '../platform/http/route.ts';
 import { closedRangeOf } from '../platform/http/time-range.ts';
@@ -34,12 +36,12 @@ export const metricQueryRoutes: Route[] = [
     permission: 'fleet:read',
     body: MetricQueryBody,
     replies: { 200: MetricQueryReply },
-    async handler({ clock }, { body }, { db }) {
+    async handler(context, { body }, { db }) {
       checkTogether(body);
       const value = valueOf(body.field, body.value);
-      const range = closedRangeOf(body, { part: 'body', now: clock.now(), lengthMs: hourMs });
+      const range = closedRangeOf(body, { part: 'body', now: context.clock.now(), lengthMs: hourMs });
       const selection = await selectionOf(db, body.servers ?? {}, '/servers');
-      const query: Query = { db, body, selection, value, range };
+      const query: Query = { db, body, selection, value, range, horizons: await readHorizons(context, db) };
       switch (body.by ?? 'server') {
         case 'server':
           return series(query);
@@ -58,14 +60,15 @@ type Query = {
   selection: ServerSelection;
   value: Reading['value'];
   range: { from: Date; to: Date };
+  horizons: Horizons;
 };
 
 async function readingOf(
-  { db, body, value, range }: Query,
+  { db, body, value, range, horizons }: Query,
   counted: Pick<GridRequest, 'servers' | 'returns'>,
 ): Promise<Reading> {
   const { field, by = 'server', period = 'auto', points = defaultPoints[by] } = body;
-  const grid = gridOf({ ...range, period, points, pointer: name => `/${name}`, ...counted });
+  const grid = gridOf({ ...range, period, points, horizons, pointer: name => `/${name}`, ...counted });
   return { field, value, grid, rolledUntil: await metricsRolledUntil(db) };
 }
 
@@ -142,6 +145,7 @@ function answer(by: string, { reading, servers }: Answered, rest: string): Reply
     start_time: grid.from.toISOString(),
     end_time: grid.to.toISOString(),
     servers,
+    kept_from: grid.keptFrom,
   };
   return okJson(`${JSON.stringify(head).slice(0, -1)},${rest}}`);
 }

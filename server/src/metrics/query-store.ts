@@ -1,5 +1,6 @@
 import { isSelected, type NamedServer, type ServerSelection } from '../groups/selection.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
+import { toldOf } from '../organizations/retention.ts';
 import { planAnew, type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { type MetricField, periodMs } from './metric.ts';
 import { periodSums, type RolledUntil, sourcesOf } from './period-sums.ts';
@@ -52,7 +53,7 @@ const shown = (value: Sql<unknown>, decimals: number): Sql<unknown> =>
 function sumsOf(organizationId: OrganizationId, servers: Sql<unknown>, reading: Reading): Sql<unknown> {
   const { field, value, grid, rolledUntil } = reading;
   const { parts } = computed(field, value);
-  return periodSums(grid.period, sourcesOf(grid.period, grid, rolledUntil), {
+  return periodSums(grid.period, sourcesOf(grid.period, toldOf(grid, grid), rolledUntil), {
     organizationId,
     servers,
     parts,

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { horizonsOf } from '../organizations/retention.ts';
 import { AppError } from '../platform/errors.ts';
+import { defaultRetention } from '../retention/retention.ts';
 import { beginsOf, decimalsOf, type GridRequest, gridOf, unitOf, valueOf } from './query.ts';
 
 const at = (time: string): Date => new Date(`2026-11-24T${time}Z`);
@@ -10,6 +12,7 @@ const request = (facts: Partial<GridRequest>): GridRequest => ({
   points: 500,
   servers: 1,
   returns: 'each',
+  horizons: horizonsOf(defaultRetention, {}, at('13:00:00')),
   pointer: name => `/${name}`,
   ...facts,
 });
@@ -29,7 +32,7 @@ describe('the periods of a range', () => {
   const week = { from: new Date('2026-11-17T13:00:00Z') };
 
   it('are those that begin in it, both ends included', () => {
-    expect(gridOf(request({ period: '15m' }))).toEqual({
+    expect(gridOf(request({ period: '15m' }))).toMatchObject({
       period: '15m',
       from: at('12:00:00'),
       to: at('13:15:00'),
@@ -53,6 +56,15 @@ describe('the periods of a range', () => {
     ['as many, where they are read and one comes of them', { servers: 800, returns: 'one' }, '1m'],
   ] as const)('chosen: %s', (_what, facts, period) => {
     expect(gridOf(request(facts)).period).toBe(period);
+  });
+
+  it.each([
+    ['those that are kept that far back', '2026-09-01T12:00:00Z', '5m'],
+    ['the shortest that are kept', '2026-01-01T12:00:00Z', '1h'],
+    ['days, where nothing is', '2001-01-01T12:00:00Z', '1d'],
+  ] as const)('chosen: %s', (_what, from, period) => {
+    const to = new Date(Date.parse(from) + 36 * 3_600_000);
+    expect(gridOf(request({ from: new Date(from), to, points: 3_000 })).period).toBe(period);
   });
 
   it('are refused where there are none, too many, or too many of so many servers', () => {

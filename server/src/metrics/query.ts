@@ -1,5 +1,6 @@
+import type { Horizon, Horizons } from '../organizations/retention.ts';
 import { invalidField } from '../platform/http/errors.ts';
-import { type MetricField, metricFields, type Period, periodFor, periodMs } from './metric.ts';
+import { historyNameOf, type MetricField, metricFields, type Period, periodFor, periodMs } from './metric.ts';
 import { type Span, wholePeriods } from './period-sums.ts';
 
 /** What a query can show of a gauge and of a counter; the first is what it shows unless told otherwise. */
@@ -46,8 +47,8 @@ export function decimalsOf(field: MetricField, value: MetricValue): number {
 export const unitOf = (field: MetricField, value: MetricValue): string =>
   value === 'rate' ? `${metricFields[field].unit} per second` : metricFields[field].unit;
 
-/** Periods of one length that follow each other. */
-export type Grid = { period: Period; from: Date; to: Date; count: number };
+/** Periods of one length that follow each other, and from when on those are kept and told. */
+export type Grid = { period: Period; from: Date; to: Date; count: number } & Horizon;
 
 export type GridRequest = {
   from: Date;
@@ -57,6 +58,7 @@ export type GridRequest = {
   /** Of how many servers each period is read, and returned one by one. */
   servers: number;
   returns: 'each' | 'one';
+  horizons: Horizons;
   /** Where in the request the range and the period stand. */
   pointer: (name: string) => string;
 };
@@ -70,13 +72,13 @@ export function gridOf(request: GridRequest): Grid {
   if (count <= 0) throw invalidField(pointer('start_time'), `no period of ${period} begins in the range`);
   const tooMuch = whyTooMuch(request, period, count);
   if (tooMuch !== null) throw invalidField(pointer('period'), tooMuch);
-  return { period, ...span, count };
+  return { period, ...span, count, ...request.horizons[historyNameOf(period)] };
 }
 
-function autoPeriod({ from, to, points, servers, returns }: GridRequest): Period {
+function autoPeriod({ from, to, points, servers, returns, horizons }: GridRequest): Period {
   const rangeMs = to.getTime() - from.getTime();
   const within = (values: number): Period =>
-    periodFor(rangeMs, Math.min(points, Math.floor(values / Math.max(servers, 1))));
+    periodFor({ from, to }, Math.min(points, Math.floor(values / Math.max(servers, 1))), horizons);
   if (returns === 'each') return within(maxReturnedValues);
   const quick = within(autoReadValues);
   return rangeMs / periodMs(quick) < fewPeriods ? within(autoReadMost) : quick;

@@ -1,4 +1,7 @@
 import { Type } from 'typebox';
+import { KeptFrom, keptFromJson } from '../organizations/kept-from.ts';
+import { type Horizons, toldOf } from '../organizations/retention.ts';
+import { readHorizons } from '../organizations/store.ts';
 import { invalidField } from '../platform/http/errors.ts';
 import { exportOf, FormatName } from '../platform/http/export.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
@@ -6,7 +9,7 @@ import { type Route, route } from '../platform/http/route.ts';
 import { oneOf } from '../platform/http/schemas.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
-import { MetricRow, type Period, periodFor, periods } from './metric.ts';
+import { historyNameOf, MetricRow, type Period, periodFor, periods } from './metric.ts';
 import { listMetrics, type MetricsQuery } from './store.ts';
 
 const maxRows = 10_000;
@@ -59,20 +62,22 @@ export const metricRoutes: Route[] = [
           metrics: Type.Array(MetricRow),
           count: Type.Integer(),
           truncated: Type.Boolean({ description: 'Whether the range holds more rows than limit.' }),
+          kept_from: KeptFrom,
         },
         { title: 'MetricHistory', additionalProperties: false },
       ),
       304: null,
     },
-    async handler({ clock }, { params, query, headers }, { db }) {
+    async handler(context, { params, query, headers }, { db }) {
       const id = serverIdOf(params);
-      const chosen = chooseRows(query, clock.now());
+      const horizons = await readHorizons(context, db);
+      const chosen = chooseRows(query, horizons, context.clock.now());
       const { period } = chosen;
       const page = await listMetrics(db, id, chosen);
       if (page === null) throw serverNotFound();
       return okUnlessKnown(
         headers,
-        `{"server_id":"${id}","period":"${period}","metrics":${page.rows},"count":${page.count},"truncated":${page.truncated}}`,
+        `{"server_id":"${id}","period":"${period}","metrics":${page.rows},"count":${page.count},"truncated":${page.truncated},${keptFromJson(horizons[historyNameOf(period)])}}`,
       );
     },
   }),
@@ -89,10 +94,11 @@ export const metricRoutes: Route[] = [
       { additionalProperties: false },
     ),
     replies: { 200: Type.String({ description: 'The file.' }) },
-    async handler(_context, { params, query }, { db }) {
+    async handler(context, { params, query }, { db }) {
       const id = serverIdOf(params);
-      const range = timeRangeOf(query);
       const period = query.period ?? '1m';
+      const horizons = await readHorizons(context, db);
+      const range = toldOf(timeRangeOf(query), horizons[historyNameOf(period)]);
       const file = await exportOf(
         to => listMetrics(db, id, { from: range.from, to: to ?? range.to, period, limit: exportedAtOnce }),
         {
@@ -115,20 +121,17 @@ type RowsQuery = {
   limit?: number;
 };
 
-function chooseRows(query: RowsQuery, now: Date): MetricsQuery {
+function chooseRows(query: RowsQuery, horizons: Horizons, now: Date): MetricsQuery {
   const range = timeRangeOf(query);
   const { period = '1m', points } = query;
   if (period !== 'auto') {
     if (points !== undefined) throw invalidField('/query/points', 'goes with period=auto alone');
-    return { ...range, period, limit: query.limit ?? 1_000 };
+    return { ...toldOf(range, horizons[historyNameOf(period)]), period, limit: query.limit ?? 1_000 };
   }
-  const end = range.to ?? now;
-  const from = range.from ?? new Date(end.getTime() - dayMs);
+  const to = range.to ?? now;
+  const from = range.from ?? new Date(to.getTime() - dayMs);
   const wanted = points ?? defaultPoints;
-  return {
-    from,
-    to: range.to,
-    period: periodFor(end.getTime() - from.getTime(), wanted),
-    limit: query.limit ?? wanted,
-  };
+  const chosen = periodFor({ from, to }, wanted, horizons);
+  const told = toldOf({ from, to: range.to }, horizons[historyNameOf(chosen)]);
+  return { ...told, period: chosen, limit: query.limit ?? wanted };
 }

@@ -42,5 +42,10 @@ test('every table is kept for some time', () => {
   for (const table of partitionedTables) {
     expect(keptFrom(table, now, defaultRetention).getTime(), table).toBeLessThan(now.getTime());
   }
-  expect(keptFrom('server_health_checks', now, defaultRetention)).toEqual(new Date('2026-10-25T12:00:00Z'));
+});
+
+test('it is kept for so many whole days, and the one that has begun', () => {
+  const kept = (now: string): Date => keptFrom('server_health_checks', new Date(now), defaultRetention);
+  expect(kept('2026-11-24T00:00:00Z')).toEqual(new Date('2026-10-25'));
+  expect(kept('2026-11-24T23:59:59.999Z')).toEqual(new Date('2026-10-25'));
 });

@@ -2,7 +2,7 @@ import type { PartitionedTable } from './partitions.ts';
 
 /** What is kept for a time of its own. Sums of checks and of metrics are kept alike. */
 export const retentionNames = ['checks', 'metrics', '5m', '15m', '1h', '1d', 'events'] as const;
-type RetentionName = (typeof retentionNames)[number];
+export type RetentionName = (typeof retentionNames)[number];
 
 /** For how many days each is kept. */
 export type Retention = Readonly<Record<RetentionName, number>>;
@@ -34,7 +34,7 @@ const nameOf: Readonly<Record<PartitionedTable, RetentionName>> = {
 
 const dayMs = 86_400_000;
 /** A day is summed up when it is over, and what comes late is late by hours. */
-const fewestDays = 3;
+export const fewestDays = 3;
 const mostDays = 36_500;
 
 export const retentionDays = (table: PartitionedTable, retention: Retention): number =>
@@ -42,7 +42,11 @@ export const retentionDays = (table: PartitionedTable, retention: Retention): nu
 
 /** Rows of before that are no longer kept. */
 export const keptFrom = (table: PartitionedTable, now: Date, retention: Retention): Date =>
-  new Date(now.getTime() - retentionDays(table, retention) * dayMs);
+  daysBefore(now, retentionDays(table, retention));
+
+/** So many whole days before an instant, and the one that has begun: partitions and sums of days begin at midnight UTC. */
+export const daysBefore = (now: Date, days: number): Date =>
+  new Date((Math.floor(now.getTime() / dayMs) - days) * dayMs);
 
 /** As `formatRetention` writes it; what is not named is kept as it usually is. Refuses with what it may be. */
 export function parseRetention(text: string, refuse: (why: string) => never): Retention {
@@ -58,11 +62,18 @@ export function parseRetention(text: string, refuse: (why: string) => never): Re
     named.add(name);
     retention[name] = Number(days);
   }
-  return inOrder(retention, refuse);
+  const wrong = outOfOrder(retention);
+  if (wrong !== null) refuse(wrong.why);
+  return retention;
 }
 
-/** Sums are made from what is shorter, again where some of it comes late: they stay at least as long. */
-function inOrder(retention: Retention, refuse: (why: string) => never): Retention {
+/**
+ * Sums are made from what is shorter, again where some of it comes late: they stay at least as long. The first that would
+ * not, and why it must; null where all do.
+ */
+export function outOfOrder(
+  retention: Omit<Retention, 'events'>,
+): { name: Exclude<RetentionName, 'events'>; why: string } | null {
   const sources = [
     ['checks', '5m'],
     ['metrics', '5m'],
@@ -72,11 +83,12 @@ function inOrder(retention: Retention, refuse: (why: string) => never): Retentio
   ] as const;
   for (const [shorter, longer] of sources) {
     if (retention[longer] < retention[shorter])
-      refuse(
-        `must keep ${longer} (${retention[longer]} days) for at least as long as ${shorter} (${retention[shorter]} days), from which it is summed up`,
-      );
+      return {
+        name: longer,
+        why: `must keep ${longer} (${retention[longer]} days) for at least as long as ${shorter} (${retention[shorter]} days), from which it is summed up`,
+      };
   }
-  return retention;
+  return null;
 }
 
 const isName = (name: string | undefined): name is RetentionName =>
