@@ -138,6 +138,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what is known of the health of many servers now, by name
+         * @description What a wall of servers shows, a thousand at once. health_status is what is believed after several checks; latest_check is what the newest one alone found, null where a server was never checked.
+         */
+        get: operations["getHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/servers/{id}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get what is known of the health of a server now
+         * @description The status is what is believed after several checks; latest_check is what the last one alone found.
+         */
+        get: operations["getServersByIdHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet/servers/{id}/health-history": {
         parameters: {
             query?: never;
@@ -167,26 +207,6 @@ export interface paths {
          * @description However many there are. Without a range, all that is kept.
          */
         get: operations["getServersByIdHealthHistoryExport"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/fleet/servers/{id}/health": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get what is known of the health of a server now
-         * @description The status is what is believed after several checks; latest_check is what the last one alone found.
-         */
-        get: operations["getServersByIdHealth"];
         put?: never;
         post?: never;
         delete?: never;
@@ -771,6 +791,12 @@ export interface components {
             /** @description That the growth is of. */
             recent_servers: number;
         };
+        /** FleetHealth */
+        FleetHealth: {
+            servers: components["schemas"]["HealthNow"][];
+            count: number;
+            next_cursor: string | null;
+        };
         /** FleetMean */
         FleetMean: {
             mean: number | null;
@@ -1023,6 +1049,18 @@ export interface components {
              * @description From here on it is kept; of before that, nothing or not all is told. See /api/v1/fleet/retention.
              */
             kept_from: string;
+        };
+        /** HealthNow */
+        HealthNow: {
+            /** Format: uuid */
+            server_id: string;
+            name: string;
+            /** @enum {string} */
+            health_status: "healthy" | "degraded" | "critical" | "unreachable" | "unknown";
+            reason: string;
+            /** Format: date-time */
+            since: string;
+            latest_check: components["schemas"]["ShortHealthCheck"] | null;
         };
         /** HealthOverview */
         HealthOverview: {
@@ -1704,6 +1742,26 @@ export interface components {
             role: "viewer" | "operator" | "admin";
             permissions: string[];
         };
+        /** ShortHealthCheck */
+        ShortHealthCheck: {
+            /**
+             * Format: date-time
+             * @description When the check started.
+             */
+            timestamp: string;
+            /** @enum {string} */
+            status: "healthy" | "degraded" | "critical" | "unreachable" | "error";
+            /** @description Why, as a stable name: ok, component_failed, timeout, refused, … */
+            reason: string;
+            response_time_ms: number | null;
+            /** @description Null: the check did not tell. */
+            database_healthy: boolean | null;
+            /** @description Null: the check did not tell. */
+            redis_healthy: boolean | null;
+            /** @description Null: the check did not tell. */
+            services_healthy: boolean | null;
+            error_message: string | null;
+        };
         /** SignIn */
         SignIn: {
             link?: string;
@@ -2167,6 +2225,84 @@ export interface operations {
             };
         };
     };
+    getHealth: {
+        parameters: {
+            query?: {
+                /** @description A group: its members now. */
+                group_id?: string;
+                status?: "active" | "inactive" | "maintenance";
+                health_status?: "healthy" | "degraded" | "critical" | "unreachable" | "unknown";
+                region?: string;
+                environment?: string;
+                /** @description Tags, comma separated. */
+                tags?: string;
+                /** @description Whether all tags (the default) or any must be there. */
+                tags_match?: "all" | "any";
+                /** @description Part of the name, host name, region or environment. */
+                search?: string;
+                /** @description Default 1000. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetHealth"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getServersByIdHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The server. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServerHealth"];
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getServersByIdHealthHistory: {
         parameters: {
             query?: {
@@ -2239,38 +2375,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": string;
-                };
-            };
-            /** @description What went wrong. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getServersByIdHealth: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The server. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ServerHealth"];
                 };
             };
             /** @description What went wrong. */

@@ -1,6 +1,7 @@
 import { authRoutes } from './auth/routes.ts';
 import { groupRoutes } from './groups/routes.ts';
 import { checkRoutes } from './health/check-routes.ts';
+import { currentHealthRoutes } from './health/current-routes.ts';
 import { healthHistoryRoutes } from './health/history-routes.ts';
 import { healthQueryRoutes } from './health/query-routes.ts';
 import { uptimeRoutes } from './health/uptime-routes.ts';
@@ -20,6 +21,7 @@ import { tokenRoutes } from './tokens/routes.ts';
 export const routes: readonly Route[] = [
   ...serverRoutes,
   ...checkRoutes,
+  ...currentHealthRoutes,
   ...healthHistoryRoutes,
   ...uptimeRoutes,
   ...healthQueryRoutes,

@@ -29,6 +29,7 @@ export const examples: Record<string, Example> = {
   'GET /api/v1/fleet/servers/:id/health-history': { id: 'server' },
   'GET /api/v1/fleet/servers/:id/health-history/export': { id: 'server' },
   'GET /api/v1/fleet/servers/:id/health': { id: 'server' },
+  'GET /api/v1/fleet/health': { query: { group_id: '$group' } },
   'GET /api/v1/fleet/servers/:id/uptime': { id: 'server' },
   'GET /api/v1/fleet/health/overview': {},
   'POST /api/v1/fleet/health/query': { body: { servers: { ids: ['$server'] } } },

@@ -98,8 +98,14 @@ async function questions(
     },
     { name: 'v_fleet_summary', bar: '≤ 50', ask: view('v_fleet_summary'), found: 1 },
     {
-      name: 'the same as all pages of GET /servers',
+      name: 'the same through the API, GET /health',
       bar: '≤ 50',
+      ask: async () =>
+        (await controlPlane.call<Answer>('GET', `/api/v1/fleet/health?limit=${servers}`)).count ?? 0,
+      found: servers,
+    },
+    {
+      name: 'all that is known of them, all pages of GET /servers',
       ask: () => listAll(controlPlane),
       found: servers,
     },

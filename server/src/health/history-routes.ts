@@ -1,18 +1,15 @@
 import { Type } from 'typebox';
-import { healthStatuses } from '../events/event.ts';
 import { KeptFrom, keptFromJson } from '../organizations/kept-from.ts';
 import { toldOf } from '../organizations/retention.ts';
 import { readHorizons } from '../organizations/store.ts';
 import { exportOf, FormatName } from '../platform/http/export.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
-import { okJson, type Route, route } from '../platform/http/route.ts';
+import { type Route, route } from '../platform/http/route.ts';
 import { timeRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { ServerPath, serverIdOf, serverNotFound } from '../servers/routes.ts';
-import { healthDoubts } from '../servers/server.ts';
-import { checkStatuses, currentHealth, listHealthChecks } from './history.ts';
+import { checkStatuses, listHealthChecks } from './history.ts';
 
 const Instant = Type.String({ format: 'date-time' });
-const MaybeInstant = Type.Union([Instant, Type.Null()]);
 const MaybeInteger = Type.Union([Type.Integer(), Type.Null()]);
 const MaybeText = Type.Union([Type.String(), Type.Null()]);
 const MaybeHealthy = Type.Union([Type.Boolean(), Type.Null()], {
@@ -20,7 +17,7 @@ const MaybeHealthy = Type.Union([Type.Boolean(), Type.Null()], {
 });
 const MaybeObject = Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]);
 
-const HealthCheck = Type.Object(
+export const HealthCheck = Type.Object(
   {
     id: Type.Integer(),
     server_id: Type.String({ format: 'uuid' }),
@@ -104,41 +101,6 @@ export const healthHistoryRoutes: Route[] = [
       );
       if (file === null) throw serverNotFound();
       return file;
-    },
-  }),
-  route({
-    method: 'GET',
-    path: '/api/v1/fleet/servers/:id/health',
-    tag: 'Health',
-    summary: 'Get what is known of the health of a server now',
-    description:
-      'The status is what is believed after several checks; latest_check is what the last one alone found.',
-    permission: 'fleet:read',
-    params: ServerPath,
-    replies: {
-      200: Type.Object(
-        {
-          server_id: Type.String({ format: 'uuid' }),
-          health_status: Type.String({ enum: [...healthStatuses] }),
-          reason: Type.String(),
-          detail: MaybeText,
-          since: Instant,
-          ...healthDoubts,
-          components: MaybeObject,
-          last_seen_at: MaybeInstant,
-          last_health_check_at: MaybeInstant,
-          response_time_ms: MaybeInteger,
-          latest_check: Type.Union([HealthCheck, Type.Null()]),
-        },
-        { title: 'ServerHealth', additionalProperties: false },
-      ),
-    },
-    async handler(context, { params }, { db }) {
-      const id = serverIdOf(params);
-      const { readFrom } = (await readHorizons(context, db)).checks;
-      const health = await currentHealth(db, id, readFrom);
-      if (health === null) throw serverNotFound();
-      return okJson(health);
     },
   }),
 ];

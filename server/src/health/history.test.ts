@@ -7,7 +7,8 @@ import { sql } from '../platform/db.ts';
 import { ensurePartitionsFor, isMissingPartition } from '../retention/maintain.ts';
 import { defaultRetention } from '../retention/retention.ts';
 import { deleteServer } from '../servers/store.ts';
-import { currentHealth, type HealthCheckRow, insertHealthChecks, listHealthChecks } from './history.ts';
+import { currentHealth } from './current-store.ts';
+import { type HealthCheckRow, insertHealthChecks, listHealthChecks } from './history.ts';
 
 let database: TestDatabase;
 let organizationId: OrganizationId;

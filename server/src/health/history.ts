@@ -78,7 +78,7 @@ export function deleteHealthChecks(
 }
 
 /** A check as the API shows it, built by PostgreSQL. Alias the table `c`. */
-const checkJson = sql`json_build_object(
+export const checkJson = sql`json_build_object(
   'id', c.id, 'server_id', c.server_id, 'timestamp', rfc3339(c.timestamp), 'status', c.status,
   'reason', c.reason, 'response_time_ms', c.response_time_ms, 'database_healthy', c.database_healthy,
   'redis_healthy', c.redis_healthy, 'services_healthy', c.services_healthy, 'error_message', c.error_message,
@@ -111,30 +111,4 @@ export async function listHealthChecks(
       least((select count(*) from page), ${limit})::int as count,
       (select count(*) from page) > ${limit} as truncated
     from managed_servers where organization_id = ${db.organizationId} and id = ${serverId}`);
-}
-
-/**
- * What is known of a server's health now, with its latest check, if that is told, as JSON text; null when there is no such
- * server.
- */
-export async function currentHealth(
-  db: TenantTx,
-  serverId: ServerId,
-  readFrom: Date | null,
-): Promise<string | null> {
-  const row = await db.maybeOne<{ json: string }>(sql`
-    select json_build_object(
-      'server_id', s.id, 'health_status', s.health_status, 'reason', s.health_reason, 'detail', s.health_detail,
-      'since', rfc3339(s.health_since), 'suspect_since', rfc3339(s.suspect_since),
-      'recovering_since', rfc3339(s.recovering_since), 'flapping_since', rfc3339(s.flapping_since),
-      'breaker_opened_at', rfc3339(s.breaker_opened_at), 'components', s.components, 'last_seen_at', rfc3339(s.last_seen_at),
-      'last_health_check_at', rfc3339(s.last_health_check_at), 'response_time_ms', s.response_time_ms,
-      'latest_check', (
-        select ${checkJson} from server_health_checks c
-        where c.organization_id = s.organization_id and c.server_id = s.id
-          ${readFrom === null ? sql`` : sql`and c.timestamp >= ${readFrom}`}
-        order by c.timestamp desc limit 1)
-      )::text as json
-    from managed_servers s where s.organization_id = ${db.organizationId} and s.id = ${serverId}`);
-  return row?.json ?? null;
 }
