@@ -109,6 +109,19 @@ it('periods are whole, and chosen by how many are wanted', async () => {
   expect(await periodOf(24 * 10, 10)).toEqual(['1d', 11]);
 });
 
+it.each([
+  ['1d', 61],
+  ['1h', 60 * 24 + 1],
+])('a long range is told in periods of %s, each in its place', async (period, count) => {
+  await insertHealthChecks(test.database.db.system, [check(two!, 0, 'healthy')]);
+  await sumUpHealth(test.database.db);
+  const { status, body } = await ask({ start_time: at(-60 * dayMs), end_time: at(1), period });
+  expect(status).toBe(200);
+  expect(body.timestamps.length).toBe(count);
+  const places = (body.series[1].healthy_ms as number[]).flatMap((ms, place) => (ms > 0 ? [place] : []));
+  expect(places).toEqual([count - 1]);
+});
+
 it('a page goes on where the one before it ended', async () => {
   const first = (await ask({ ...tenMinutes, limit: 1 })).body;
   expect(first.series.map((each: { name: string }) => each.name)).toEqual(['one']);

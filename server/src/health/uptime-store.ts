@@ -136,7 +136,7 @@ export async function readTimelines(
       )}) > 0) known
       cross join generate_series(0, ${count - 1}::int) as place
       left join sums on sums.server_id = known.server_id
-        and sums.bucket = ${from}::timestamptz + place * ${sql.lit(lengthMs)} * interval '1 millisecond'
+        and sums.bucket = ${from}::timestamptz + place * ${sql.lit(`${lengthMs / 1000} seconds`)}::interval
       group by known.server_id`),
   );
 }
