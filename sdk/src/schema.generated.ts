@@ -275,6 +275,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/health/query/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Download for how long of each period many servers were in each state
+         * @description What `POST /api/v1/fleet/health/query` answers, of all selected servers, however many there are, and sent while it is read: server_id, name, timestamp and the milliseconds of four states, a line for each server and period. Servers come in the order of their ids; one of which nothing is known in the range has lines without numbers. At most 100,000 periods. What fails after the first lines ends the connection without the file's end.
+         */
+        post: operations["postHealthQueryExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet/servers/{id}/metrics": {
         parameters: {
             query?: never;
@@ -367,6 +387,46 @@ export interface paths {
          * @description Health, means and sums of the newest metrics, requests and cost. Every number says of how many servers it is. Who has told nothing for three intervals is silent and in no mean; what is not polled is counted in total alone.
          */
         get: operations["getMetricsSummary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/metrics/query/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Download one metric of many servers: of each, of all together, or totals
+         * @description What `POST /api/v1/fleet/metrics/query` answers, of all selected servers, however many there are, and sent while it is read. by=server: server_id, name, timestamp, value, a line for each server and period. by=fleet: timestamp, servers (that told something) and what `across` names, a line for each period. by=total: server_id, name, start_time, end_time, value, a line for each server. Servers come in the order of their ids, and a ranking in its own. A period that nothing is known of, and a server that told nothing, have lines without a value. At most 10,000 periods, of however many servers; a ranking has the limits of a query. What fails after the first lines ends the connection without the file's end.
+         */
+        post: operations["postMetricsQueryExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/metrics/aggregated/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download all metrics of many servers together, period by period, newest first
+         * @description What `GET /api/v1/fleet/metrics/aggregated` answers, for up to 10,000 periods of however many servers, sent while it is read.
+         */
+        get: operations["getMetricsAggregatedExport"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1036,6 +1096,26 @@ export interface components {
             /** Format: date-time */
             created_at: string;
         };
+        /** HealthExport */
+        HealthExport: {
+            servers?: components["schemas"]["ServerSelection"];
+            /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+            start_time?: string;
+            /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+            end_time?: string;
+            /**
+             * @description Default auto: the shortest of which the range has at most `points`.
+             * @enum {string}
+             */
+            period?: "5m" | "15m" | "1h" | "1d" | "auto";
+            /** @description With period=auto alone. Default 48. */
+            points?: number;
+            /**
+             * @description csv (the default): RFC 4180 with a header. ndjson: a JSON object on each line.
+             * @enum {string}
+             */
+            format?: "csv" | "ndjson";
+        };
         /** HealthHistory */
         HealthHistory: {
             /** Format: uuid */
@@ -1188,6 +1268,41 @@ export interface components {
             llm_cost_usd?: number;
             active_users?: number;
             total_users?: number;
+        };
+        /** MetricExport */
+        MetricExport: {
+            servers?: components["schemas"]["ServerSelection"];
+            /** @enum {string} */
+            field: "cpu_percent" | "memory_percent" | "disk_percent" | "network_rx_bytes" | "network_tx_bytes" | "active_services" | "failed_services" | "total_services" | "llm_requests" | "llm_cost_usd" | "active_users" | "total_users";
+            /**
+             * @description Of what goes up and down avg (the default: the mean of all that was collected in the period), min, max or last; of what only grows rate (the default), increase or last.
+             * @enum {string}
+             */
+            value?: "avg" | "min" | "max" | "last" | "rate" | "increase";
+            /**
+             * @description server (the default): a series for each server. fleet: one over all of them. total: one value for each server, over the whole range.
+             * @enum {string}
+             */
+            by?: "server" | "fleet" | "total";
+            /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+            start_time?: string;
+            /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+            end_time?: string;
+            /**
+             * @description Default auto: the shortest of which the range has at most `points`, and that of so many servers is not too much to read.
+             * @enum {string}
+             */
+            period?: "1m" | "5m" | "15m" | "1h" | "1d" | "auto";
+            /** @description With period=auto alone. Default 500, with by=total 50. */
+            points?: number;
+            /** @description With by=fleet alone (default avg): what the values of the servers come to, each server counting once. */
+            across?: ("avg" | "sum" | "min" | "max" | "p50" | "p95" | "p99" | "count")[];
+            top?: components["schemas"]["MetricTop"];
+            /**
+             * @description csv (the default): RFC 4180 with a header. ndjson: a JSON object on each line.
+             * @enum {string}
+             */
+            format?: "csv" | "ndjson";
         };
         /** MetricHistory */
         MetricHistory: {
@@ -2508,6 +2623,39 @@ export interface operations {
             };
         };
     };
+    postHealthQueryExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HealthExport"];
+            };
+        };
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getServersByIdMetrics: {
         parameters: {
             query?: {
@@ -2727,6 +2875,91 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    postMetricsQueryExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MetricExport"];
+            };
+        };
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description What went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getMetricsAggregatedExport: {
+        parameters: {
+            query?: {
+                /** @description A group: its members now. */
+                group_id?: string;
+                status?: "active" | "inactive" | "maintenance";
+                health_status?: "healthy" | "degraded" | "critical" | "unreachable" | "unknown";
+                region?: string;
+                environment?: string;
+                /** @description Tags, comma separated. */
+                tags?: string;
+                /** @description Whether all tags (the default) or any must be there. */
+                tags_match?: "all" | "any";
+                /** @description Part of the name, host name, region or environment. */
+                search?: string;
+                /** @description Where the range starts, inclusive: ISO 8601; without a zone it is UTC. */
+                start_time?: string;
+                /** @description Where it ends, inclusive: ISO 8601; without a zone it is UTC. */
+                end_time?: string;
+                /** @description Default auto: the shortest of which the range has at most `points`. */
+                period?: "1m" | "5m" | "15m" | "1h" | "1d" | "auto";
+                /** @description With period=auto. Default 25. */
+                points?: number;
+                /** @description csv (the default): RFC 4180 with a header. ndjson: a JSON object on each line. */
+                format?: "csv" | "ndjson";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
             };
             /** @description What went wrong. */
             default: {

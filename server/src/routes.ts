@@ -2,10 +2,12 @@ import { authRoutes } from './auth/routes.ts';
 import { groupRoutes } from './groups/routes.ts';
 import { checkRoutes } from './health/check-routes.ts';
 import { currentHealthRoutes } from './health/current-routes.ts';
+import { healthExportRoutes } from './health/export-routes.ts';
 import { healthHistoryRoutes } from './health/history-routes.ts';
 import { healthQueryRoutes } from './health/query-routes.ts';
 import { uptimeRoutes } from './health/uptime-routes.ts';
 import { liveRoutes } from './live/routes.ts';
+import { metricExportRoutes } from './metrics/export-routes.ts';
 import { fleetMetricRoutes } from './metrics/fleet-routes.ts';
 import { metricQueryRoutes } from './metrics/query-routes.ts';
 import { metricRoutes } from './metrics/routes.ts';
@@ -25,9 +27,11 @@ export const routes: readonly Route[] = [
   ...healthHistoryRoutes,
   ...uptimeRoutes,
   ...healthQueryRoutes,
+  ...healthExportRoutes,
   ...metricRoutes,
   ...metricQueryRoutes,
   ...fleetMetricRoutes,
+  ...metricExportRoutes,
   ...groupRoutes,
   ...pollingRoutes,
   ...liveRoutes,

@@ -122,3 +122,36 @@ export async function pageOfSelected(
     isMore && last !== undefined ? encodeCursor({ sort: 'name', key: last.name, id: last.id }) : null;
   return { page, next };
 }
+
+/**
+ * All selected servers, so many at once, in the order of their ids: an id never changes, so that nobody comes twice or is
+ * passed over who gets another name meanwhile.
+ */
+export async function* eachOfSelected(
+  db: TenantTx,
+  selection: ServerSelection,
+  atOnce: number,
+): AsyncGenerator<NamedServer[]> {
+  for (let after: ServerId | null = null; ; ) {
+    const servers: NamedServer[] = await db.many(sql<NamedServer>`
+      select s.id, s.name from managed_servers s
+      where ${isSelected(db.organizationId, selection)} ${after === null ? sql`` : sql`and s.id > ${after}`}
+      order by s.id limit ${atOnce}`);
+    if (servers.length > 0) yield servers;
+    if (servers.length < atOnce) return;
+    after = servers.at(-1)!.id;
+  }
+}
+
+/**
+ * The same pages of a selection. A group that is deleted while they are read selects nobody from then on, and what was
+ * read until then would look like all of it: they end as `not_found` instead.
+ */
+export async function* ofLasting<Page>(
+  db: TenantTx,
+  { groupId }: ServerSelection,
+  pages: AsyncIterable<Page>,
+): AsyncGenerator<Page> {
+  yield* pages;
+  if (groupId !== undefined && !(await groupExists(db, groupId))) throw groupNotFound();
+}

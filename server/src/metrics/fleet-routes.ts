@@ -1,9 +1,15 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import type { Context } from '../context.ts';
 import { healthStatuses } from '../events/event.ts';
-import { countSelected, selectionOf, serverSelectionQuery } from '../groups/selection.ts';
+import {
+  countSelected,
+  type ServerSelection,
+  selectionOf,
+  serverSelectionQuery,
+} from '../groups/selection.ts';
 import { KeptFrom } from '../organizations/kept-from.ts';
 import { readHorizons } from '../organizations/store.ts';
+import type { TenantDb } from '../platform/db.ts';
 import { okUnlessKnown } from '../platform/http/if-none-match.ts';
 import { type Route, route } from '../platform/http/route.ts';
 import { nullable } from '../platform/http/schemas.ts';
@@ -11,8 +17,8 @@ import { closedRangeOf, timeRangeQuery } from '../platform/http/time-range.ts';
 import { createRecent } from '../platform/recent.ts';
 import { fleetNow, fleetPeriods, lastDay } from './fleet-store.ts';
 import { metricEntries, metricFields, periods } from './metric.ts';
-import { metricsRolledUntil } from './period-sums.ts';
-import { gridOf } from './query.ts';
+import { metricsRolledUntil, type RolledUntil } from './period-sums.ts';
+import { type Grid, gridOf } from './query.ts';
 import { PeriodName, servers } from './query-body.ts';
 
 const dayMs = 86_400_000;
@@ -21,7 +27,7 @@ const defaultPoints = 25;
 const Count = Type.Integer();
 const SelectionQuery = Type.Object(serverSelectionQuery, { additionalProperties: false });
 
-const AggregatedQuery = Type.Object(
+export const AggregatedQuery = Type.Object(
   {
     ...serverSelectionQuery,
     ...timeRangeQuery,
@@ -37,7 +43,7 @@ const AggregatedQuery = Type.Object(
   { additionalProperties: false },
 );
 
-const PeriodRow = Type.Object(
+export const PeriodRow = Type.Object(
   {
     timestamp: Type.String({ format: 'date-time', description: 'Where the period begins.' }),
     servers: Type.Integer({ description: 'Servers that told something in it.' }),
@@ -120,6 +126,44 @@ const Summary = Type.Object(
   { title: 'FleetMetricSummary', additionalProperties: false },
 );
 
+export type PeriodsAsked = {
+  selection: ServerSelection;
+  /** How many servers are selected. */
+  total: number;
+  grid: Grid;
+  rolledUntil: RolledUntil;
+};
+
+/** The servers and periods that a query asks for. */
+export async function periodsAsked(
+  context: Pick<Context, 'clock' | 'settings'>,
+  db: TenantDb,
+  query: Static<typeof AggregatedQuery> & { inParts?: boolean },
+): Promise<PeriodsAsked> {
+  const {
+    start_time: _from,
+    end_time: _to,
+    period = 'auto',
+    points = defaultPoints,
+    inParts = false,
+    ...selected
+  } = query;
+  const range = closedRangeOf(query, { part: 'query', now: context.clock.now(), lengthMs: dayMs });
+  const selection = await selectionOf(db, selected);
+  const total = await countSelected(db, selection);
+  const grid = gridOf({
+    ...range,
+    period,
+    points,
+    servers: total,
+    returns: 'one',
+    inParts,
+    horizons: await readHorizons(context, db),
+    pointer: name => `/query/${name}`,
+  });
+  return { selection, total, grid, rolledUntil: await metricsRolledUntil(db) };
+}
+
 export const fleetMetricRoutes: Route[] = [
   route({
     method: 'GET',
@@ -149,26 +193,7 @@ export const fleetMetricRoutes: Route[] = [
       304: null,
     },
     async handler(context, { query, headers }, { db }) {
-      const {
-        start_time: _from,
-        end_time: _to,
-        period = 'auto',
-        points = defaultPoints,
-        ...selected
-      } = query;
-      const range = closedRangeOf(query, { part: 'query', now: context.clock.now(), lengthMs: dayMs });
-      const selection = await selectionOf(db, selected);
-      const total = await countSelected(db, selection);
-      const grid = gridOf({
-        ...range,
-        period,
-        points,
-        servers: total,
-        returns: 'one',
-        horizons: await readHorizons(context, db),
-        pointer: name => `/query/${name}`,
-      });
-      const rolledUntil = await metricsRolledUntil(db);
+      const { selection, total, grid, rolledUntil } = await periodsAsked(context, db, query);
       const { rows, count, withData } = await fleetPeriods(db, selection, { grid, rolledUntil });
       const head = {
         period: grid.period,

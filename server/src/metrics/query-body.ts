@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { ServerSelectionBody } from '../groups/selection.ts';
 import { KeptFrom } from '../organizations/kept-from.ts';
 import { invalidField } from '../platform/http/errors.ts';
+import { FormatName } from '../platform/http/export.ts';
 import { nullable, oneOf } from '../platform/http/schemas.ts';
 import { timeRangeQuery } from '../platform/http/time-range.ts';
 import { type MetricField, metricFields, type Period, periods } from './metric.ts';
@@ -32,7 +33,7 @@ const maxServers = 1_000;
 export const defaultServers = 50;
 export const defaultPoints: Readonly<Record<AnswerForm, number>> = { server: 500, fleet: 500, total: 50 };
 const maxTop = 100;
-export const defaultTop = 10;
+const defaultTop = 10;
 
 export const MetricQueryBody = Type.Object(
   {
@@ -102,6 +103,25 @@ export const MetricQueryBody = Type.Object(
 );
 export type MetricQueryBody = Static<typeof MetricQueryBody>;
 
+const {
+  limit: _limit,
+  cursor: _cursor,
+  across_periods: _acrossPeriods,
+  ...exported
+} = MetricQueryBody.properties;
+
+/** The same of all servers at once, as a file; what has no place in its lines is left out. */
+export const MetricExportBody = Type.Object(
+  {
+    ...exported,
+    across: AcrossList(
+      'With by=fleet alone (default avg): what the values of the servers come to, each server counting once.',
+    ),
+    format: FormatName,
+  },
+  { title: 'MetricExport', additionalProperties: false },
+);
+
 /** Which parts of a body go with which forms of answer. */
 const goesWith: { readonly [Name in keyof MetricQueryBody]?: readonly AnswerForm[] } = {
   across: ['fleet', 'total'],
@@ -125,6 +145,11 @@ export function checkTogether(body: MetricQueryBody): void {
   if (body.points !== undefined && (body.period ?? 'auto') !== 'auto')
     throw invalidField('/points', 'goes with period=auto alone');
 }
+
+/** The ranking that a body asks for. */
+export const topOf = ({ count = defaultTop, order = 'desc' }: NonNullable<MetricQueryBody['top']>) => ({
+  top: { count, order },
+});
 
 const Uuid = Type.String({ format: 'uuid' });
 const Value = nullable(Type.Number());

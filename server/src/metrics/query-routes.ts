@@ -1,3 +1,4 @@
+import type { Context } from '../context.ts';
 import { countSelected, pageOfSelected, type ServerSelection, selectionOf } from '../groups/selection.ts';
 import type { Horizons } from '../organizations/retention.ts';
 import { readHorizons } from '../organizations/store.ts';
@@ -10,9 +11,9 @@ import {
   checkTogether,
   defaultPoints,
   defaultServers,
-  defaultTop,
   MetricQueryBody,
   MetricQueryReply,
+  topOf,
 } from './query-body.ts';
 import { type Reading, readFleet, readSeries, readTotals } from './query-store.ts';
 
@@ -37,11 +38,7 @@ export const metricQueryRoutes: Route[] = [
     body: MetricQueryBody,
     replies: { 200: MetricQueryReply },
     async handler(context, { body }, { db }) {
-      checkTogether(body);
-      const value = valueOf(body.field, body.value);
-      const range = closedRangeOf(body, { part: 'body', now: context.clock.now(), lengthMs: hourMs });
-      const selection = await selectionOf(db, body.servers ?? {}, '/servers');
-      const query: Query = { db, body, selection, value, range, horizons: await readHorizons(context, db) };
+      const query = await queryOf(context, db, body);
       switch (body.by ?? 'server') {
         case 'server':
           return series(query);
@@ -54,7 +51,8 @@ export const metricQueryRoutes: Route[] = [
   }),
 ];
 
-type Query = {
+/** What a body asks for, of the servers of an organization. */
+export type Query = {
   db: TenantDb;
   body: MetricQueryBody;
   selection: ServerSelection;
@@ -63,9 +61,23 @@ type Query = {
   horizons: Horizons;
 };
 
-async function readingOf(
+/** The same as it was asked for, or `invalid`, naming what is wrong. */
+export async function queryOf(
+  context: Pick<Context, 'clock' | 'settings'>,
+  db: TenantDb,
+  body: MetricQueryBody,
+): Promise<Query> {
+  checkTogether(body);
+  const value = valueOf(body.field, body.value);
+  const range = closedRangeOf(body, { part: 'body', now: context.clock.now(), lengthMs: hourMs });
+  const selection = await selectionOf(db, body.servers ?? {}, '/servers');
+  return { db, body, selection, value, range, horizons: await readHorizons(context, db) };
+}
+
+/** What is read for a query, of so many servers. */
+export async function readingOf(
   { db, body, value, range, horizons }: Query,
-  counted: Pick<GridRequest, 'servers' | 'returns'>,
+  counted: Pick<GridRequest, 'servers' | 'returns' | 'inParts'>,
 ): Promise<Reading> {
   const { field, by = 'server', period = 'auto', points = defaultPoints[by] } = body;
   const grid = gridOf({ ...range, period, points, horizons, pointer: name => `/${name}`, ...counted });
@@ -120,10 +132,7 @@ async function totals(query: Query): Promise<Reply> {
   const isOfAll = top !== undefined || across.length + acrossPeriods.length > 0;
   const read = isOfAll ? total : page.length;
   const reading = await readingOf(query, { servers: read, returns: 'one' });
-  const listed =
-    top === undefined
-      ? { servers: page }
-      : { top: { count: top.count ?? defaultTop, order: top.order ?? ('desc' as const) } };
+  const listed = top === undefined ? { servers: page } : topOf(top);
   const found = await readTotals(db, selection, { ...reading, listed, across, acrossPeriods });
   return answer(
     'total',

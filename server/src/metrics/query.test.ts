@@ -2,7 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { horizonsOf } from '../organizations/retention.ts';
 import { AppError } from '../platform/errors.ts';
 import { defaultRetention } from '../retention/retention.ts';
-import { beginsOf, decimalsOf, type GridRequest, gridOf, unitOf, valueOf } from './query.ts';
+import {
+  beginsOf,
+  decimalsOf,
+  type GridRequest,
+  gridOf,
+  partsOf,
+  serversAtOnce,
+  unitOf,
+  valueOf,
+} from './query.ts';
 
 const at = (time: string): Date => new Date(`2026-11-24T${time}Z`);
 const request = (facts: Partial<GridRequest>): GridRequest => ({
@@ -82,6 +91,36 @@ describe('the periods of a range', () => {
       /1000034 values, and 1000000 at most are read/,
     );
     expect(refusal({ period: '1m', servers: 16_393, returns: 'one' })).toBe('none');
+  });
+});
+
+describe('what is read part by part', () => {
+  const hour = gridOf(request({ period: '1m' }));
+
+  it('is of however many servers, but not of more periods', () => {
+    expect(refusal({ period: '1m', servers: 1_000_000, returns: 'one', inParts: true })).toBe('none');
+    expect(refusal({ period: '1m', to: new Date('2026-12-24'), inParts: true })).toMatch(
+      /42481 periods of 1m, and 10000 at most/,
+    );
+  });
+
+  it('is of fewer servers at once the more periods there are, and of one at least', () => {
+    expect(serversAtOnce(hour, 'each')).toBe(Math.floor(10_000 / 61));
+    expect(serversAtOnce(hour, 'one')).toBe(1_000);
+    expect(serversAtOnce({ ...hour, count: 720 }, 'one')).toBe(Math.floor(200_000 / 720));
+    expect(serversAtOnce({ ...hour, count: 10_000 }, 'each')).toBe(1);
+    expect(serversAtOnce({ ...hour, count: 10_001 }, 'each')).toBe(1);
+  });
+
+  it('or of all servers in some periods, which follow each other', () => {
+    expect(partsOf(hour, 3_278)).toEqual([hour]);
+    expect(partsOf(hour, 0)).toEqual([hour]);
+    const parts = partsOf(hour, 10_000);
+    expect(parts.map(({ count }) => count)).toEqual([20, 20, 20, 1]);
+    expect(parts.flatMap(beginsOf)).toEqual(beginsOf(hour));
+    expect(parts.map(({ to }) => to).slice(0, -1)).toEqual(parts.map(({ from }) => from).slice(1));
+    expect(parts.at(-1)!.to).toEqual(hour.to);
+    expect(partsOf(hour, 1_000_000).map(({ count }) => count)).toEqual(Array(61).fill(1));
   });
 });
 

@@ -1,5 +1,6 @@
 import type { Horizon, Horizons } from '../organizations/retention.ts';
 import { invalidField } from '../platform/http/errors.ts';
+import { linesAtOnce } from '../platform/http/export.ts';
 import { historyNameOf, type MetricField, metricFields, type Period, periodFor, periodMs } from './metric.ts';
 import { type Span, wholePeriods } from './period-sums.ts';
 
@@ -59,6 +60,8 @@ export type GridRequest = {
   servers: number;
   returns: 'each' | 'one';
   horizons: Horizons;
+  /** Whether it is read part by part, so that only how many periods there are is limited. */
+  inParts?: boolean;
   /** Where in the request the range and the period stand. */
   pointer: (name: string) => string;
 };
@@ -84,11 +87,15 @@ function autoPeriod({ from, to, points, servers, returns, horizons }: GridReques
   return rangeMs / periodMs(quick) < fewPeriods ? within(autoReadMost) : quick;
 }
 
-function whyTooMuch({ servers, returns }: GridRequest, period: Period, count: number): string | null {
+function whyTooMuch(
+  { servers, returns, inParts }: GridRequest,
+  period: Period,
+  count: number,
+): string | null {
   const [most, what] = returns === 'each' ? [maxReturnedValues, 'returned'] : [maxReadValues, 'read'];
   if (count > maxPeriods)
     return `the range has ${count} periods of ${period}, and ${maxPeriods} at most are ${what}: choose longer periods or a shorter range`;
-  if (count * servers > most)
+  if (inParts !== true && count * servers > most)
     return (
       `${servers} servers in ${count} periods of ${period} are ${count * servers} values, and ${most} at most are ` +
       `${what}: choose fewer servers, longer periods or a shorter range`
@@ -101,3 +108,25 @@ export const beginsOf = ({ period, from, count }: Grid): string[] =>
   Array.from({ length: count }, (_, place) =>
     new Date(from.getTime() + place * periodMs(period)).toISOString(),
   );
+
+/** Servers times periods that a part is read of: as much as `auto` lets be read of a few periods. */
+const partReadValues = autoReadMost;
+const maxPartServers = 1_000;
+
+/** Of how many servers at once a grid is read part by part. */
+export const serversAtOnce = ({ count }: Grid, returns: GridRequest['returns']): number => {
+  const values = returns === 'each' ? linesAtOnce : partReadValues;
+  return Math.min(maxPartServers, Math.max(1, Math.floor(values / count)));
+};
+
+/** A grid in parts that follow each other, for so many servers to be read of each. */
+export function partsOf(grid: Grid, servers: number): Grid[] {
+  const { from, count } = grid;
+  const lengthMs = periodMs(grid.period);
+  const most = Math.max(1, Math.floor(partReadValues / Math.max(servers, 1)));
+  const at = (place: number): Date => new Date(from.getTime() + place * lengthMs);
+  return Array.from({ length: Math.ceil(count / most) }, (_, part) => {
+    const [first, end] = [part * most, Math.min(count, (part + 1) * most)];
+    return { ...grid, from: at(first), to: at(end), count: end - first };
+  });
+}

@@ -91,6 +91,13 @@ const questions: Record<string, Record<string, string | object>[]> = {
   'GET /api/v1/fleet/servers/:id/metrics/export': ['1m', '5m', '15m', '1h', '1d'].map(period => ({ period })),
   'POST /api/v1/fleet/metrics/query': ['server', 'fleet', 'total'].map(by => ({ ...range, ...field, by })),
   'GET /api/v1/fleet/metrics/aggregated': [{ ...range, period: '1h' }],
+  'POST /api/v1/fleet/health/query/export': [{ ...range, period: '1h' }],
+  'POST /api/v1/fleet/metrics/query/export': ['server', 'fleet', 'total'].map(by => ({
+    ...range,
+    ...field,
+    by,
+  })),
+  'GET /api/v1/fleet/metrics/aggregated/export': [{ ...range, period: '1h' }],
 };
 
 /** All answers to a route's questions, without what two organizations always differ in. */

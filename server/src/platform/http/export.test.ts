@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { csvField, exportOf } from './export.ts';
+import { describe, expect, test } from 'vitest';
+import { csvField, exportOf, fileOf } from './export.ts';
 
 /** Rows by their second, newest first, in pages of two. */
 const pagesOf = (seconds: readonly number[]) => {
@@ -52,6 +52,60 @@ test('as NDJSON, each row is a line, and nothing is none', async () => {
 
 test('what is not there is known before anything is sent', async () => {
   expect(await exportOf(() => Promise.resolve(null), { ...options, format: 'csv' })).toBeNull();
+});
+
+describe('a file of pages', () => {
+  /** Pages of one row each, and what was asked of them. */
+  const counted = (pages: number, failAt?: number) => {
+    const seen: (number | string)[] = [];
+    const read = async function* () {
+      try {
+        for (let page = 1; page <= pages; page += 1) {
+          if (page === failAt) throw new Error('away');
+          seen.push(page);
+          yield [{ timestamp: 'now', value: page }];
+        }
+      } finally {
+        seen.push('end');
+      }
+    };
+    return { seen, file: () => fileOf(read(), { ...options, format: 'ndjson' }) };
+  };
+
+  test('reads the next one only when what was read has been taken', async () => {
+    const { seen, file } = counted(3);
+    const { chunks } = (await file()).download;
+    expect(seen).toEqual([1]);
+    const lines = chunks[Symbol.asyncIterator]();
+    await lines.next();
+    expect(seen).toEqual([1]);
+    await lines.next();
+    expect(seen).toEqual([1, 2]);
+  });
+
+  test('ends its pages when whoever takes them goes away', async () => {
+    const { seen, file } = counted(3);
+    for await (const _line of (await file()).download.chunks) break;
+    expect(seen).toEqual([1, 'end']);
+  });
+
+  test('fails before it begins, or in the middle and never at an end', async () => {
+    await expect(counted(3, 1).file()).rejects.toThrow('away');
+    const { download } = await counted(3, 2).file();
+    await expect(textOf(download.chunks)).rejects.toThrow('away');
+  });
+
+  test('is sent in pieces, also where a page is long', async () => {
+    const rows = Array.from({ length: 2_500 }, (_, value) => ({ value }));
+    const read = async function* () {
+      yield rows;
+    };
+    const { download } = await fileOf(read(), { name: 'rows', columns: ['value'], format: 'csv' });
+    const chunks: string[] = [];
+    for await (const chunk of download.chunks) chunks.push(chunk);
+    expect(chunks.map(chunk => chunk.split('\r\n').length - 1)).toEqual([1, 1_000, 1_000, 500]);
+    expect(chunks.join('')).toBe(`value\r\n${rows.map(({ value }) => `${value}\r\n`).join('')}`);
+  });
 });
 
 test.each([
