@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
+import { tablesRead } from '../../test/plans.ts';
 import type { NamedServer } from '../groups/selection.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { horizonsOf } from '../organizations/retention.ts';
-import { planAnew, type Queryable, type Sql, sql, type TenantTx } from '../platform/db.ts';
+import { sql, type TenantTx } from '../platform/db.ts';
 import { ensurePartitionsFor } from '../retention/maintain.ts';
 import { defaultRetention } from '../retention/retention.ts';
 import { roll } from '../rollups/roll.ts';
@@ -63,37 +64,8 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => database.close());
 
-type Plan = { 'Relation Name'?: string; 'Actual Loops': number; Plans?: Plan[] };
-
-/** The tables that a plan really read. */
-const readBy = (plan: Plan): string[] => [
-  ...(plan['Relation Name'] !== undefined && plan['Actual Loops'] > 0 ? [plan['Relation Name']] : []),
-  ...(plan.Plans ?? []).flatMap(readBy),
-];
-
-/** The history that what is asked of the database reads, in order. Answers are as without. */
-async function tablesOf(ask: (db: TenantTx) => Promise<unknown>): Promise<string[]> {
-  const tenant = database.db.tenant(organizationId);
-  const tables = new Set<string>();
-  const explain = async (query: Sql<unknown>): Promise<void> => {
-    const explained = sql<{ 'QUERY PLAN': [{ Plan: Plan }] }>`explain (analyze, format json) ${query}`;
-    const { 'QUERY PLAN': plans } = await tenant.one(planAnew(explained));
-    for (const table of readBy(plans[0].Plan)) if (table.startsWith('server_metrics_')) tables.add(table);
-  };
-  const explaining = <Method extends 'many' | 'one' | 'maybeOne'>(method: Method): Queryable[Method] =>
-    (async (query: Sql<unknown>) => {
-      await explain(query);
-      return tenant[method](query);
-    }) as Queryable[Method];
-  const db = {
-    ...tenant,
-    many: explaining('many'),
-    one: explaining('one'),
-    maybeOne: explaining('maybeOne'),
-  };
-  await ask(db);
-  return [...tables].toSorted();
-}
+const tablesOf = (ask: (db: TenantTx) => Promise<unknown>): Promise<string[]> =>
+  tablesRead(database.db.tenant(organizationId), 'server_metrics_', ask);
 
 async function reading(
   period: Period,
