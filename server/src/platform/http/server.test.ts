@@ -1,7 +1,11 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
+import { Type } from 'typebox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Client, startTestApp, type TestApp } from '../../../test/app.ts';
+import { until } from '../../../test/fakes/until.ts';
+import { publicRoute, type Route } from './route.ts';
+import { buildHttpServer } from './server.ts';
 
 let test: TestApp;
 let admin: Client;
@@ -60,6 +64,63 @@ describe('a request that cannot be served', () => {
   ])('is refused for a forged cursor with %s', async (_what, cursor) => {
     const text = Buffer.from(JSON.stringify(cursor)).toString('base64url');
     expect((await admin.get(`${servers}?sort=${cursor.sort}&cursor=${text}`)).status).toBe(422);
+  });
+});
+
+describe('a download', () => {
+  const download = (chunks: AsyncIterable<string>): Route =>
+    publicRoute({
+      method: 'GET',
+      path: '/file',
+      tag: 'System',
+      summary: 'A file',
+      replies: { 200: Type.String() },
+      handler: async () => ({ download: { name: 'file.csv', type: 'text/csv', chunks } }),
+    });
+
+  async function fetched(chunks: AsyncIterable<string>, read: (answer: Response) => Promise<void>) {
+    const { context } = test.app;
+    const routes = [download(chunks)];
+    const app = await buildHttpServer({ context, routes, secure: false, authenticate: async () => null });
+    const url = await app.listen({ host: '127.0.0.1', port: 0 });
+    try {
+      await read(await fetch(`${url}/file`));
+    } finally {
+      await app.close();
+    }
+  }
+  const logged = () => test.logged().match(/a download ended before its end/g)?.length ?? 0;
+
+  it('that fails in the middle ends without its end, and the log says why', async () => {
+    async function* failing(): AsyncGenerator<string> {
+      yield 'a\r\n';
+      throw new Error('the second page is missing');
+    }
+    await fetched(failing(), async answer => {
+      expect(answer.status).toBe(200);
+      await expect(answer.text()).rejects.toThrow();
+    });
+    expect(logged()).toBe(1);
+    expect(test.logged()).toContain('the second page is missing');
+  });
+
+  it('that nobody reads any more ends, and is no error', async () => {
+    let isEnded = false;
+    async function* endless(): AsyncGenerator<string> {
+      try {
+        for (;;) yield 'a'.repeat(100_000);
+      } finally {
+        isEnded = true;
+      }
+    }
+    const before = logged();
+    await fetched(endless(), async answer => {
+      const reader = answer.body!.getReader();
+      await reader.read();
+      await reader.cancel();
+      await until('the download to end', async () => isEnded);
+    });
+    expect(logged()).toBe(before);
   });
 });
 

@@ -187,14 +187,14 @@ function mount(
       const { principal } = request;
       const who =
         principal === null ? null : { principal, db: options.context.db.tenant(principal.organizationId) };
-      return send(reply, await route.handler(options.context, input, who));
+      return send(reply, await route.handler(options.context, input, who), options.context);
     },
   });
 }
 
 const emptyObject = { type: 'object', properties: {}, additionalProperties: false } as unknown as TObject;
 
-function send(reply: FastifyReply, answer: Reply): FastifyReply {
+function send(reply: FastifyReply, answer: Reply, { log }: Pick<Context, 'log'>): FastifyReply {
   if ('stream' in answer) {
     // HEAD asks for the head alone, and an open stream would never end it.
     if (reply.request.method === 'HEAD') return reply.type('text/event-stream').send();
@@ -211,7 +211,14 @@ function send(reply: FastifyReply, answer: Reply): FastifyReply {
     const { name, type, chunks } = answer.download;
     const disposition = `attachment; filename="${name.replaceAll(/[^\w.-]/g, '_')}"`;
     reply.type(type).header('content-disposition', disposition);
-    return reply.request.method === 'HEAD' ? reply.send() : reply.send(Readable.from(chunks));
+    if (reply.request.method === 'HEAD') return reply.send();
+    const { id, routeOptions } = reply.request;
+    const file = Readable.from(chunks);
+    // No status can tell of it any more. Who only stops reading is no error.
+    file.once('error', err => {
+      log.error({ err, requestId: id, route: routeOptions.url }, 'a download ended before its end');
+    });
+    return reply.send(file);
   }
   reply.code(answer.status).headers(answer.headers ?? {});
   if ('json' in answer)
