@@ -245,11 +245,14 @@ CREATE TABLE organizations (
   created_at timestamp with time zone NOT NULL,
   updated_at timestamp with time zone NOT NULL,
   retention jsonb NOT NULL DEFAULT '{}'::jsonb,
+  deleted_at timestamp with time zone,
+  cleared_at timestamp with time zone,
   CONSTRAINT organizations_pkey PRIMARY KEY (id),
-  CONSTRAINT organizations_name_key UNIQUE (name),
   CONSTRAINT organizations_name_check CHECK (length(name) >= 1 AND length(name) <= 100),
   CONSTRAINT organizations_retention_check CHECK (jsonb_typeof(retention) = 'object'::text)
 );
+CREATE INDEX organizations_deleted ON organizations USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
+CREATE UNIQUE INDEX organizations_name ON organizations USING btree (name) WHERE (deleted_at IS NULL);
 ALTER TABLE organizations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE organizations FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON organizations USING (id = (( SELECT current_organization() AS current_organization)) OR ( SELECT is_system() AS is_system));

@@ -6,14 +6,18 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { migrationsDirectory } from '../../server/src/app.ts';
+import { newId } from '../../server/src/ids.ts';
+import { ensureOrganization } from '../../server/src/organizations/store.ts';
 import { systemClock } from '../../server/src/platform/clock.ts';
-import { openDatabase } from '../../server/src/platform/db.ts';
+import { type Database, openDatabase } from '../../server/src/platform/db.ts';
 import { createLog } from '../../server/src/platform/log.ts';
 import { migrate, readMigrations } from '../../server/src/platform/migrate.ts';
 import { startEmbeddedPostgres } from '../../server/src/platform/postgres/embedded.ts';
 import { expirePartitions } from '../../server/src/retention/expire.ts';
-import { ensurePartitionsFor } from '../../server/src/retention/maintain.ts';
+import { ensurePartitions, ensurePartitionsFor } from '../../server/src/retention/maintain.ts';
 import { defaultRetention } from '../../server/src/retention/retention.ts';
+import { findToken } from '../../server/src/tokens/store.ts';
+import { hashCredential } from '../../server/src/tokens/token.ts';
 
 /** A busy machine may take long to start a control plane and a fleet. */
 const PATIENCE_MS = 120_000;
@@ -178,14 +182,104 @@ it('tells which archives there are, and brings one back', { timeout: PATIENCE_MS
   }
 });
 
-/** A partition that was made, archived and dropped. Returns its name. */
-async function archiveOldChecks(connection: pg.ClientConfig, directory: string): Promise<string> {
+it('makes organizations, lists them, and deletes one that is named twice', {
+  timeout: PATIENCE_MS,
+}, async () => {
+  expect(await run('organization')).toMatchObject({
+    code: 2,
+    said: expect.stringContaining('list, create or delete'),
+  });
+  expect(await run('organization', '--help')).toMatchObject({
+    code: 0,
+    printed: expect.stringContaining('--confirm'),
+  });
+  environment['OPSFLEET_DATA_DIR'] = join(temporary, 'data');
+  const log = createLog({ level: 'silent' });
+  const embedded = await startEmbeddedPostgres({
+    dataDir: environment['OPSFLEET_DATA_DIR'],
+    log,
+    clock: systemClock,
+  });
+  const organization = (...argv: string[]) => run('organization', ...argv);
+  const refused = (code: number, words: string) => ({
+    code,
+    printed: '',
+    said: expect.stringContaining(words),
+  });
+  try {
+    await withMigrated(embedded.connection, async ({ system }) => {
+      await ensurePartitions(system, { now: new Date(), interval: 'month' });
+      expect(await organization('list')).toMatchObject({ code: 0, printed: 'There are no organizations.\n' });
+      const made = await organization('create', '--name', 'Acme & Söhne');
+      expect(made).toMatchObject({ code: 0, said: '' });
+      const [, id, token] = /^Acme & Söhne: created with the id (\S+)\. .*:\n(flt_\S+)\n$/.exec(
+        made.printed,
+      )!;
+      expect(await findToken(system, hashCredential(token!))).toMatchObject({
+        organizationId: id,
+        role: 'admin',
+      });
+      expect(await organization('create', '--name', 'Acme & Söhne')).toMatchObject(
+        refused(1, 'There is an organization "Acme & Söhne" already'),
+      );
+      for (const name of ['a\u200bb', 'x'.repeat(101)])
+        expect(await organization('create', '--name', name)).toMatchObject(
+          refused(1, '--name must be 1 to 100'),
+        );
+      const named = ['--name', 'Acme & Söhne'];
+      expect(await organization('delete', ...named, '--confirm', 'Acme')).toMatchObject(
+        refused(1, '--confirm is not "Acme & Söhne"'),
+      );
+      expect(await organization('delete', '--confirm', 'Acme')).toMatchObject(refused(1, '--name or --id'));
+      expect(await organization('delete', '--id', 'acme', '--confirm', 'acme')).toMatchObject(
+        refused(1, 'There is no organization "acme"'),
+      );
+      await ensureOrganization(system, { id: newId(Date.now()), name: 'default', at: new Date() });
+      expect(await organization('delete', '--name', 'default', '--confirm', 'default')).toMatchObject(
+        refused(1, '"default" cannot be deleted'),
+      );
+      expect(await organization('delete', '--id', id!, '--confirm', id!)).toMatchObject({
+        code: 0,
+        printed: expect.stringMatching(
+          /^Acme & Söhne \(\S+\): hidden\.[^]*archived and backed up still has it/,
+        ),
+      });
+      expect(await findToken(system, hashCredential(token!))).toBeNull();
+      expect(await organization('delete', ...named, '--confirm', named[1]!)).toMatchObject(
+        refused(1, 'There is no organization'),
+      );
+      expect(await organization('create', ...named)).toMatchObject({ code: 0 });
+      expect((await organization('list')).printed.split('\n')).toEqual([
+        expect.stringMatching(/^Acme & Söhne {2}\S+ {2}0 servers {2}created \S+Z$/),
+        expect.stringMatching(
+          /^Acme & Söhne {2}\S+ {2}0 servers {2}created \S+ {2}deleted \S+Z, what else it had/,
+        ),
+        expect.stringMatching(/^default {2}/),
+        '',
+      ]);
+    });
+  } finally {
+    await embedded.stop();
+  }
+});
+
+/** The database, migrated. */
+async function withMigrated<T>(connection: pg.ClientConfig, work: (db: Database) => Promise<T>): Promise<T> {
   const log = createLog({ level: 'silent' });
   const db = openDatabase({ connection, poolSize: 2, statementTimeoutMs: 0, log });
   try {
     const client = await db.dedicated();
     await migrate(client, await readMigrations(migrationsDirectory));
     await client.end();
+    return await work(db);
+  } finally {
+    await db.close();
+  }
+}
+
+/** A partition that was made, archived and dropped. Returns its name. */
+async function archiveOldChecks(connection: pg.ClientConfig, directory: string): Promise<string> {
+  return withMigrated(connection, async db => {
     const then = new Date('2019-02-10T00:00:00Z');
     const policy = { interval: 'month', retention: defaultRetention } as const;
     await ensurePartitionsFor(db.system, {
@@ -204,9 +298,7 @@ async function archiveOldChecks(connection: pg.ClientConfig, directory: string):
     });
     expect(gone?.archived).toEqual(['server_health_checks_2019_02']);
     return 'server_health_checks_2019_02';
-  } finally {
-    await db.close();
-  }
+  });
 }
 
 it('distributes no database that is not named, and no other flag', { timeout: PATIENCE_MS }, async () => {

@@ -3,6 +3,7 @@ import { benchCommand } from '../../bench/src/capacity/command.ts';
 import { archiveCommand } from './archive.ts';
 import { backupCommand } from './backup.ts';
 import { dbCommand } from './db.ts';
+import { organizationCommand } from './organization.ts';
 import { restoreCommand } from './restore.ts';
 
 /** A subcommand takes what follows its name and returns the exit code. */
@@ -15,6 +16,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'history that was archived: which there is, and one brought back to be read',
     run: archiveCommand,
   },
+  organization: {
+    summary: 'which there are, a new one, and one deleted with all that it has',
+    run: organizationCommand,
+  },
   bench: {
     summary: 'what polling a fleet costs this machine, and how many servers it could carry',
     run: benchCommand,
@@ -25,10 +30,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 };
 
+const widest = Math.max(...Object.keys(COMMANDS).map(name => name.length));
+
 const USAGE = `Usage: npm run opsfleet -- COMMAND [flags]
 
 ${Object.entries(COMMANDS)
-  .map(([name, { summary }]) => `  ${name.padEnd(7)}  ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(widest)}  ${summary}`)
   .join('\n')}
 
 COMMAND --help tells its flags.`;

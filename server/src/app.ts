@@ -153,6 +153,9 @@ async function startRoles(
     isPolling: () => settings.role === 'api' || poller !== null,
   };
   stops.push(() => context.egress.close());
+  context.feed.subscribe(events => {
+    if (events.some(({ type }) => type === 'organization.deleted')) context.authenticator.forget();
+  });
   await context.feed.start();
   stops.push(() => context.feed.stop());
   // Before the poller: a port that is taken should stop a start that has not touched any server.

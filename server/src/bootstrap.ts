@@ -2,13 +2,10 @@ import { join } from 'node:path';
 import { insertSignInLink } from './auth/store.ts';
 import type { Context } from './context.ts';
 import { newId, type OrganizationId, type SignInLinkId, type TokenId } from './ids.ts';
-import { ensureOrganization } from './organizations/store.ts';
+import { ensureOrganization, firstOrganization } from './organizations/store.ts';
 import { createPrivateFile, readPrivateFile } from './platform/private-file.ts';
 import { insertToken, tokenExists } from './tokens/store.ts';
 import { hashCredential, mintCredential, mintToken } from './tokens/token.ts';
-
-/** The organization a fresh installation begins with. */
-export const firstOrganization = 'default';
 
 /** Makes the first organization and its admin token where they are missing. */
 export async function bootstrap(

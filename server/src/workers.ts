@@ -12,6 +12,7 @@ import { forgetDeadWorkers } from './polling/slots.ts';
 import { createWatchdog, watchdogPeriodMs } from './polling/watchdog.ts';
 import { forgetOldQuestions } from './polling/witness-store.ts';
 import { clearHistory } from './servers/deletion-store.ts';
+import { removeOrganizations } from './system/organization-removal.ts';
 import { keepPartitions } from './system/partition-upkeep.ts';
 import { keepRetention } from './system/retention-upkeep.ts';
 import { keepRollups } from './system/rollup-upkeep.ts';
@@ -75,6 +76,12 @@ export const workers = (context: Context): readonly LoopTask[] => [
       }
       return deleted;
     },
+  },
+  {
+    name: 'deleted organizations',
+    description: 'Deletes what organizations have left that are gone, a small part at a time.',
+    periodMs: 5_000,
+    runOnce: () => removeOrganizations(context),
   },
   {
     name: 'expired sessions',

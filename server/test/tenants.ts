@@ -4,7 +4,7 @@ import { healthRollupTable } from '../src/health/rollup.ts';
 import { newId, type OrganizationId, type SignInLinkId } from '../src/ids.ts';
 import { metricEntries } from '../src/metrics/metric.ts';
 import { metricRollupTable } from '../src/metrics/rollup.ts';
-import { type Database, sql } from '../src/platform/db.ts';
+import { type Database, type Queryable, sql } from '../src/platform/db.ts';
 import { periodStart, rollupPeriods } from '../src/rollups/rollup.ts';
 import { hashCredential, mintCredential } from '../src/tokens/token.ts';
 import type { TestApp } from './app.ts';
@@ -93,4 +93,17 @@ export async function rowsOf(db: Database, organizationId: OrganizationId): Prom
       .digest('hex');
   }
   return sums;
+}
+
+/** In which tables, partitions by themselves, some row has this text anywhere. */
+export async function tablesThatMention(db: Queryable, text: string): Promise<string[]> {
+  const tables = await db.many(sql<{ name: string }>`
+    select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by relname`);
+  const found: string[] = [];
+  for (const { name } of tables) {
+    const { rows } = await db.one(sql<{ rows: number }>`
+      select count(*)::int as rows from ${sql.table(name)} t where t::text like ${`%${text}%`}`);
+    if (rows > 0) found.push(name.replace(/_\d{4}_\d\d$/, ''));
+  }
+  return [...new Set(found)];
 }

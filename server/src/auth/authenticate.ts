@@ -11,7 +11,7 @@ import { findSession } from './store.ts';
 
 export type Authenticator = {
   authenticate: Authenticate;
-  /** Drops what is remembered, so that a revocation holds here at once (elsewhere within 10 s). */
+  /** Drops what is remembered, so that a revocation or a deletion holds here at once (elsewhere within 10 s). */
   forget(): void;
   /** Writes down when tokens were last used. */
   flush(): Promise<void>;

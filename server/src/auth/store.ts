@@ -21,7 +21,10 @@ export async function insertSession(db: SystemTx, session: NewSession): Promise<
             ${session.at}, ${session.expiresAt})`);
 }
 
-/** The live session with that hash; null when unknown, expired, or opened by a token revoked or expired since. */
+/**
+ * The live session with that hash; null when unknown, expired, opened by a token revoked or expired since, or of an
+ * organization that has been deleted.
+ */
 export async function findSession(db: SystemDb, hash: Buffer, at: Date): Promise<KnownSession | null> {
   const row = await db.maybeOne<{
     id: SessionId;
@@ -31,8 +34,9 @@ export async function findSession(db: SystemDb, hash: Buffer, at: Date): Promise
   }>(sql`
     select s.id, s.organization_id, s.role, least(s.expires_at, t.expires_at) as expires_at
     from sessions s
+    join organizations o on o.id = s.organization_id
     left join api_tokens t on t.organization_id = s.organization_id and t.id = s.token_id
-    where s.secret_hash = ${hash} and s.expires_at > ${at}
+    where s.secret_hash = ${hash} and s.expires_at > ${at} and o.deleted_at is null
       and (t.id is null or (t.revoked_at is null and (t.expires_at is null or t.expires_at > ${at})))`);
   return row === null
     ? null
@@ -58,16 +62,20 @@ export async function insertSignInLink(db: SystemDb, link: NewSignInLink): Promi
     values (${link.organizationId}, ${link.id}, ${link.role}, ${link.hash}, ${link.at}, ${link.expiresAt})`);
 }
 
-/** Uses a link up: of any number of callers at once exactly one gets it. Null when unknown, used or expired. */
+/**
+ * Uses a link up: of any number of callers at once exactly one gets it. Null when unknown, used or expired, or when its
+ * organization has been deleted.
+ */
 export async function claimSignInLink(
   tx: SystemTx,
   hash: Buffer,
   at: Date,
 ): Promise<{ organizationId: OrganizationId; role: Role } | null> {
   const row = await tx.maybeOne<{ organization_id: OrganizationId; role: Role }>(sql`
-    update sign_in_links set used_at = ${at}
-    where secret_hash = ${hash} and used_at is null and expires_at > ${at}
-    returning organization_id, role`);
+    update sign_in_links l set used_at = ${at} from organizations o
+    where l.secret_hash = ${hash} and l.used_at is null and l.expires_at > ${at}
+      and o.id = l.organization_id and o.deleted_at is null
+    returning l.organization_id, l.role`);
   return row === null ? null : { organizationId: row.organization_id, role: row.role };
 }
 

@@ -34,6 +34,8 @@ export type EventFacts =
       subject: OrganizationId;
       data: { days: Readonly<Record<string, number>> };
     }
+  /** Nobody of it is known any more from here on. What it had goes afterwards, its servers each with an event of its own. */
+  | { type: 'organization.deleted'; subject: OrganizationId; data: { name: string } }
   /** Slots are free, or somebody wants some: every worker should see to its share now. */
   | { type: 'workers.changed'; subject: WorkerId; data: { change: 'joined' | 'left' | 'gave_back' } }
   /** `subject` asks the other workers what they find at servers that do not answer it. */

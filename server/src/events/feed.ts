@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Clock } from '../platform/clock.ts';
-import { type Database, sql } from '../platform/db.ts';
+import { type Database, type SystemDb, sql } from '../platform/db.ts';
 import type { Log } from '../platform/log.ts';
 import type { Position, StoredEvent } from './event.ts';
 import { endOfFeed, readFeed } from './store.ts';
@@ -28,6 +28,11 @@ const batchSize = 500;
 const pulseIntervalMs = 15_000;
 const pulseTimeoutMs = 5_000;
 const notifyStatement = sql`select pg_notify(${channel}, '')`;
+
+/** Tells every process that there is something to read, from one that has no feed. */
+export async function announceOnce(db: SystemDb): Promise<void> {
+  await db.execute(notifyStatement);
+}
 
 /**
  * Reads the feed when it is announced and every second regardless, so that it also works where NOTIFY does

@@ -57,12 +57,13 @@ export async function streamEvents(options: StreamOptions): Promise<void> {
     let lastWriteMs = clock.monotonicMs();
     while (!signal.aborted && clock.monotonicMs() - startedMs < lifetimeMs) {
       const lines: string[] = [];
+      const isOver = pending.some(({ type }) => type === 'organization.deleted');
       for (const event of pending.splice(0)) {
         if (comparePositions(event.position, position) <= 0) continue;
         position = event.position;
         lines.push(eventLines(event));
       }
-      const changed = await newlyChanged(options, seen).catch(nothingForNow);
+      const changed = isOver ? [] : await newlyChanged(options, seen).catch(nothingForNow);
       if (changed.length > 0) lines.push(`event: tick\ndata: {"servers":[${changed.join(',')}]}\n\n`);
       if (lines.length === 0 && clock.monotonicMs() - lastWriteMs >= pingMs) lines.push(': still here\n\n');
       if (lines.length > 0) {
@@ -73,6 +74,7 @@ export async function streamEvents(options: StreamOptions): Promise<void> {
         response.destroy();
         return;
       }
+      if (isOver) return;
       await clock.sleep(tickMs, signal);
     }
   } catch (error) {

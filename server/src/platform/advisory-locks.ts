@@ -9,4 +9,5 @@ export const advisoryLocks = {
   stepDown: 7_700_003,
   pinning: 7_700_004,
   expiry: 7_700_005,
+  organizationRemoval: 7_700_006,
 } as const;

@@ -93,8 +93,9 @@ async function fill(
 /** What has been deleted stays deleted. Events of the installation itself are of no organization. */
 async function deleteOrphans(client: pg.Client, { partition, columns }: Archive): Promise<number> {
   const isThere = columns.includes('server_id')
-    ? 'exists (select 1 from managed_servers s where s.organization_id = t.organization_id and s.id = t.server_id)'
-    : `exists (select 1 from organizations o where o.id = t.organization_id)
+    ? `exists (select 1 from managed_servers s join organizations o on o.id = s.organization_id
+         where s.organization_id = t.organization_id and s.id = t.server_id and o.deleted_at is null)`
+    : `exists (select 1 from organizations o where o.id = t.organization_id and o.deleted_at is null)
        or t.organization_id = '${installation}'`;
   const { rowCount } = await client.query(`delete from ${quoted(partition.name)} t where not (${isThere})`);
   return rowCount ?? 0;

@@ -24,6 +24,22 @@ export async function rememberDeleted(tx: TenantTx, id: ServerId): Promise<void>
 }
 
 /**
+ * Deletes up to `limit` servers of an organization of which nothing is to be left, with their memberships and tokens, and
+ * returns them. They are in no queue: their history goes with all else that the organization has.
+ */
+export async function deleteServers(tx: TenantTx, limit: number): Promise<{ id: ServerId; name: string }[]> {
+  const isIts = sql`organization_id = ${tx.organizationId}`;
+  const servers = await tx.many(sql<{ id: ServerId; name: string }>`
+    delete from managed_servers where ${isIts} and id in (
+      select id from managed_servers where ${isIts} order by id limit ${limit})
+    returning id, name`);
+  const ids = servers.map(({ id }) => id);
+  // A trigger has put them there.
+  await tx.execute(sql`delete from deleted_servers where ${isIts} and server_id = any(${ids}::uuid[])`);
+  return servers;
+}
+
+/**
  * Deletes a part of the history of one deleted server, in a transaction of its own. Returns how many rows that were, or
  * null where nothing is left to do, or others are at it. Killed at any moment, it goes on from where it was. A server
  * that is there again, from a backup, keeps its history. `traces` goes at the last look alone, an hour after the server:

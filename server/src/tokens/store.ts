@@ -1,6 +1,6 @@
 import type { OrganizationId, TokenId } from '../ids.ts';
 import type { Role } from '../permissions.ts';
-import { type SystemDb, type SystemTx, sql, type TenantDb } from '../platform/db.ts';
+import { type SystemDb, type SystemTx, sql, type TenantDb, type TenantTx } from '../platform/db.ts';
 import { unnest } from '../platform/unnest.ts';
 import { sameHash } from './token.ts';
 
@@ -26,7 +26,7 @@ export type NewToken = {
 
 const view = sql`id, name, role, created_at, expires_at, revoked_at, last_used_at`;
 
-export async function insertToken(db: TenantDb, token: NewToken): Promise<TokenView> {
+export async function insertToken(db: TenantTx, token: NewToken): Promise<TokenView> {
   return db.one<TokenView>(sql`
     insert into api_tokens (organization_id, id, name, role, secret_hash, created_at, expires_at)
     values (${db.organizationId}, ${token.id}, ${token.name}, ${token.role}, ${token.hash}, ${token.at}, ${token.expiresAt})
@@ -54,7 +54,10 @@ export type KnownToken = {
   expiresAt: Date | null;
 };
 
-/** The token with that hash, whichever organization it is of; null when unknown or revoked. Expiry is the caller's. */
+/**
+ * The token with that hash, whichever organization it is of; null when unknown or revoked, or when its organization has been
+ * deleted. Expiry is the caller's.
+ */
 export async function findToken(db: SystemTx, hash: Buffer): Promise<KnownToken | null> {
   const rows = await db.many<{
     id: TokenId;
@@ -64,8 +67,9 @@ export async function findToken(db: SystemTx, hash: Buffer): Promise<KnownToken 
     secret_hash: Buffer;
     expires_at: Date | null;
   }>(sql`
-    select id, name, role, organization_id, secret_hash, expires_at from api_tokens
-    where secret_hash = ${hash} and revoked_at is null`);
+    select t.id, t.name, t.role, t.organization_id, t.secret_hash, t.expires_at
+    from api_tokens t join organizations o on o.id = t.organization_id
+    where t.secret_hash = ${hash} and t.revoked_at is null and o.deleted_at is null`);
   const row = rows.find(({ secret_hash }) => sameHash(secret_hash, hash));
   if (row === undefined) return null;
   return {

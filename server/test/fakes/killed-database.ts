@@ -1,4 +1,4 @@
-import type { SystemDb } from '../../src/platform/db.ts';
+import type { Database, Queryable, SystemDb, SystemTx, TenantTx } from '../../src/platform/db.ts';
 
 /** What a database throws that has been killed by `killedAfter`. */
 export const killed = new Error('killed');
@@ -15,9 +15,24 @@ export function createSteps(count: number): () => void {
 /** A database that answers so many statements, each a commit or a part of a transaction, and then never again. */
 export const killedAfter = (db: SystemDb, count: number): SystemDb => steppedThrough(db, createSteps(count));
 
+/** The same of whoever it acts for. */
+export function killedForAllAfter(db: Database, count: number): Database {
+  const spend = createSteps(count);
+  return {
+    ...db,
+    system: steppedThrough(db.system, spend),
+    tenant: organizationId => steppedThrough<TenantTx>(db.tenant(organizationId), spend),
+  };
+}
+
+type Transactional<Tx> = Tx & { transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> };
+
 /** A database with a step before each statement and each commit. */
-export function steppedThrough(db: SystemDb, spend: () => void): SystemDb {
-  const counted = <Q extends Pick<SystemDb, 'many' | 'maybeOne' | 'one' | 'execute'>>(on: Q): Q => ({
+export function steppedThrough<Tx extends Queryable = SystemTx>(
+  db: Transactional<Tx>,
+  spend: () => void,
+): Transactional<Tx> {
+  const counted = <Q extends Queryable>(on: Q): Q => ({
     ...on,
     many: query => (spend(), on.many(query)),
     maybeOne: query => (spend(), on.maybeOne(query)),
