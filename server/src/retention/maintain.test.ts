@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
+import { interruptDetach } from '../../test/fakes/interrupted-detach.ts';
 import { newId, type OrganizationId, type ServerId } from '../ids.ts';
 import { metricEntries } from '../metrics/metric.ts';
 import { type Queryable, sql } from '../platform/db.ts';
@@ -334,7 +334,7 @@ test('an interrupted detach is finished, and its rows come back where the month 
   const name = 'server_health_checks_2048_01';
   await ensureAt('2048-01-01T00:00:00Z');
   await check(database.db.system, '2048-01-10T00:00:00Z');
-  await interruptDetach(name);
+  await interruptDetach(database, name);
   const failure = await check(database.db.system, '2048-01-11T00:00:00Z').catch((error: unknown) => error);
   expect(isMissingPartition(failure)).toBe(true);
 
@@ -350,14 +350,14 @@ test('an interrupted detach is finished, and its rows come back where the month 
 test('an interrupted detach of a month no longer wanted is finished and stays detached', async () => {
   const name = 'server_health_checks_2049_01';
   await ensureAt('2049-01-01T00:00:00Z');
-  await interruptDetach(name);
+  await interruptDetach(database, name);
   expect(await ensureAt('2049-02-01T00:00:00Z')).toMatchObject({ reattached: [], finalized: [name] });
 });
 
 test('a reader that keeps a detach from being finished keeps no partition from being made', async () => {
   const { system } = database.db;
   await ensureAt('2052-01-01T00:00:00Z');
-  await interruptDetach('server_health_checks_2052_01', async () => {
+  await interruptDetach(database, 'server_health_checks_2052_01', async () => {
     await expect(ensureAt('2052-02-01T00:00:00Z')).rejects.toMatchObject({ code: 'unavailable' });
     await check(system, '2052-05-01T00:00:00Z');
   });
@@ -366,21 +366,3 @@ test('a reader that keeps a detach from being finished keeps no partition from b
     finalized: ['server_health_checks_2052_01'],
   });
 });
-
-/** Leaves `inhdetachpending` behind: a reader keeps the detach waiting, then the detach is cancelled. */
-async function interruptDetach(name: string, whileRead = async () => {}): Promise<void> {
-  const upkeep = new Client(database.connection);
-  await upkeep.connect();
-  const { rows } = await upkeep.query<{ pid: number }>('select pg_backend_pid() as pid');
-  await database.db.system.transaction(async reader => {
-    await reader.many(sql`select from server_health_checks limit 1`);
-    const detach = upkeep.query(`alter table server_health_checks detach partition ${name} concurrently`);
-    const cancelled = expect(detach).rejects.toMatchObject({ code: '57014' });
-    const pending = sql`select from pg_inherits where inhrelid = ${name}::regclass and inhdetachpending`;
-    while ((await database.db.system.many(pending)).length === 0) await delay(5);
-    await database.db.system.execute(sql`select pg_cancel_backend(${rows[0]!.pid})`);
-    await cancelled;
-    await whileRead();
-  });
-  await upkeep.end();
-}

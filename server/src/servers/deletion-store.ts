@@ -29,11 +29,11 @@ export async function rememberDeleted(tx: TenantTx, id: ServerId): Promise<void>
  */
 export async function deleteServers(tx: TenantTx, limit: number): Promise<{ id: ServerId; name: string }[]> {
   const isIts = sql`organization_id = ${tx.organizationId}`;
+  // Locked in the order in which states are written: in another one, the two could wait for each other.
   const servers = await tx.many(sql<{ id: ServerId; name: string }>`
-    delete from managed_servers where ${isIts} and id in (
-      select id from managed_servers where ${isIts} order by id limit ${limit})
-    returning id, name`);
+    select id, name from managed_servers where ${isIts} order by id limit ${limit} for update`);
   const ids = servers.map(({ id }) => id);
+  await tx.execute(sql`delete from managed_servers where ${isIts} and id = any(${ids}::uuid[])`);
   // A trigger has put them there.
   await tx.execute(sql`delete from deleted_servers where ${isIts} and server_id = any(${ids}::uuid[])`);
   return servers;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startTestApp } from '../../test/app.ts';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
+import { interruptDetach } from '../../test/fakes/interrupted-detach.ts';
 import { killed, killedForAllAfter } from '../../test/fakes/killed-database.ts';
 import { addServer, healthCheck, sumUpHealth, sumUpMetrics } from '../../test/fleet.ts';
 import { fillOrganization, rowsOf, tablesThatMention, tenantTables } from '../../test/tenants.ts';
@@ -28,17 +29,21 @@ beforeAll(async () => {
   template = await app.organization('template');
   await app.close();
   before = await rowsOf(db, template);
-  await ensurePartitionsFor(db.system, {
-    table: 'server_health_checks',
-    instants: [new Date('2031-09-10')],
-    now: new Date('2031-09-10'),
-    policy: { interval: 'month', retention: defaultRetention },
-  });
+  await ensureSeptember();
 });
 afterAll(() => database.close());
 beforeEach(async () => {
   id = await copyOfTemplate();
 });
+
+/** The place of checks that a test adds. */
+const ensureSeptember = (): Promise<unknown> =>
+  ensurePartitionsFor(db.system, {
+    table: 'server_health_checks',
+    instants: [new Date('2031-09-10')],
+    now: new Date('2031-09-10'),
+    policy: { interval: 'month', retention: defaultRetention },
+  });
 
 /** Another organization with the same in every table. */
 async function copyOfTemplate(): Promise<OrganizationId> {
@@ -263,6 +268,70 @@ test('rows are found in partitions on their own, and in what is being brought ba
   await db.system.execute(sql`drop table server_health_checks_2019_01`);
   await db.system.execute(sql`
     alter table server_health_checks attach partition ${sql.id(own)} for values from ('2031-09-01') to ('2031-10-01')`);
+});
+
+test('rows are found in a partition of which a detach was interrupted', async () => {
+  const own = 'server_health_checks_2031_09';
+  await addChecks(await addServer(db, id), 10);
+  await interruptDetach(database, own);
+  await markDeleted();
+  await remove();
+  expect(await tablesThatMention(db.system, id)).toEqual(['events', 'organizations']);
+  await ensureSeptember();
+});
+
+test('a table that nobody has heard of is found too, and what refers to it goes first', async () => {
+  await db.system.execute(sql`
+    create table added (organization_id uuid, kind text, id int, primary key (organization_id, kind, id))`);
+  await db.system.execute(sql`
+    create table added_later (
+      organization_id uuid, id int, kind text, added int, primary key (organization_id, id),
+      foreign key (organization_id, kind, added) references added)`);
+  await db.system.execute(sql`create table added_settings (organization_id uuid primary key, value text)`);
+  for (const of of [id, template]) {
+    await db.system.execute(sql`insert into added select ${of}, 'kind', i from generate_series(1, 2500) i`);
+    await db.system.execute(
+      sql`insert into added_later select ${of}, i, 'kind', i from generate_series(1, 2500) i`,
+    );
+    await db.system.execute(sql`insert into added_settings values (${of}, 'value')`);
+  }
+  await markDeleted();
+  await remove();
+  expect(await tablesThatMention(db.system, id)).toEqual(['events', 'organizations']);
+  expect(await tablesThatMention(db.system, template)).toEqual(
+    expect.arrayContaining(['added', 'added_later', 'added_settings']),
+  );
+  for (const table of ['added_settings', 'added_later', 'added'])
+    await db.system.execute(sql`drop table ${sql.id(table)}`);
+});
+
+test('one that fails keeps no other from its turn, and is not taken for done', async () => {
+  await markDeleted();
+  const failing = id;
+  id = await copyOfTemplate();
+  await markDeleted();
+  const fault = new Error('the database refuses that');
+  let failures = 0;
+  const faulty: Database = {
+    ...db,
+    tenant: organizationId => {
+      const own = db.tenant(organizationId);
+      return {
+        ...own,
+        transaction(work) {
+          if (organizationId !== failing || failures > 0) return own.transaction(work);
+          failures += 1;
+          return Promise.reject(fault);
+        },
+      };
+    },
+  };
+  await expect(remove(faulty)).rejects.toBe(fault);
+  expect(await isCleared()).toBe(true);
+  id = failing;
+  expect(await isCleared()).toBe(false);
+  await remove();
+  expect(await isCleared()).toBe(true);
 });
 
 test('nothing is summed up of what waits to be removed, nor stored of what comes hours later', async () => {
