@@ -7,6 +7,7 @@ import { createTestDatabase, deleteAll, type TestDatabase } from '../../test/dat
 import { createSteps, killed, steppedThrough } from '../../test/fakes/killed-database.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
+import { deleteOrganization } from '../organizations/deletion-store.ts';
 import { type Database, sql } from '../platform/db.ts';
 import { isIntact } from './archive.ts';
 import { type ArchiveSetting, type ExpiryParts, expirePartitions, overduePartitions } from './expire.ts';
@@ -223,6 +224,10 @@ test('an archive is brought back to be read, for some days, without what has bee
   await fillSeptember();
   const gone = await addServer(db, organizationId);
   await insert('2031-09-05T00:00:00Z', 'deleted', gone);
+  const hidden = await addOrganization(db);
+  await db.system.execute(sql`
+    insert into server_health_checks (organization_id, server_id, timestamp, status, reason)
+    values (${hidden}, ${await addServer(db, hidden)}, '2031-09-05', 'healthy', 'ok')`);
   const rowsOfOne = () =>
     db
       .tenant(organizationId)
@@ -230,11 +235,13 @@ test('an archive is brought back to be read, for some days, without what has bee
   const before = await rowsOfOne();
   await expire({ directory });
   await db.system.execute(sql`delete from managed_servers where id = ${gone}`);
+  // Its servers have not been removed yet.
+  await deleteOrganization(db.system, hidden, new Date());
 
   const restored = await restore(september, 3);
   expect(restored).toMatchObject({
     rows: texts.length,
-    ofDeleted: 1,
+    ofDeleted: 2,
     until: new Date('2031-11-03T00:00:00Z'),
   });
   expect(await rowsOfOne()).toEqual(before);
