@@ -49,8 +49,8 @@ const ensureSeptember = (): Promise<unknown> =>
 async function copyOfTemplate(): Promise<OrganizationId> {
   const copy = newId<OrganizationId>(Date.now());
   const first = ['organizations', 'api_tokens', 'data_keys', 'managed_servers', 'server_groups'];
-  const tables = (await tenantTables(db)).toSorted((a, b) => first.indexOf(b.table) - first.indexOf(a.table));
-  const inOrder = [...first, ...tables.map(({ table }) => table).filter(table => !first.includes(table))];
+  const tables = (await tenantTables(db)).map(({ table }) => table);
+  const inOrder = [...first, ...tables.filter(table => !first.includes(table))];
   await db.system.transaction(async tx => {
     for (const table of inOrder) {
       const own =
