@@ -46,7 +46,7 @@ const firstChecks = (organizationId: OrganizationId, id: JobId) => sql`
   left join lateral (
     select h.timestamp, h.status, h.reason, h.response_time_ms, h.error_message
     from server_health_checks h
-    where h.organization_id = j.organization_id and h.server_id = s.id and h.timestamp >= j.requested_at
+    where h.organization_id = ${organizationId} and h.server_id = s.id and h.timestamp >= j.requested_at
     order by h.timestamp limit 1
   ) c on true
   where j.organization_id = ${organizationId} and j.id = ${id}`;

@@ -2,10 +2,10 @@ import type { ServerId } from '../ids.ts';
 import { type Sql, sql, type TenantTx } from '../platform/db.ts';
 import { checkJson } from './history.ts';
 
-/** The newest check of a server `s` that is told, as `json`: one row, or none. */
-const newestCheck = (json: Sql<unknown>, readFrom: Date | null): Sql<unknown> => sql`
+/** The newest check of the organization's server `s` that is told, as `json`: one row, or none. */
+const newestCheck = (db: TenantTx, json: Sql<unknown>, readFrom: Date | null): Sql<unknown> => sql`
   select ${json} as json from server_health_checks c
-  where c.organization_id = s.organization_id and c.server_id = s.id
+  where c.organization_id = ${db.organizationId} and c.server_id = s.id
     ${readFrom === null ? sql`` : sql`and c.timestamp >= ${readFrom}`}
   order by c.timestamp desc limit 1`;
 
@@ -22,7 +22,7 @@ export async function currentHealth(
       'recovering_since', rfc3339(s.recovering_since), 'flapping_since', rfc3339(s.flapping_since),
       'breaker_opened_at', rfc3339(s.breaker_opened_at), 'components', s.components, 'last_seen_at', rfc3339(s.last_seen_at),
       'last_health_check_at', rfc3339(s.last_health_check_at), 'response_time_ms', s.response_time_ms,
-      'latest_check', (${newestCheck(checkJson, readFrom)})
+      'latest_check', (${newestCheck(db, checkJson, readFrom)})
       )::text as json
     from managed_servers s where s.organization_id = ${db.organizationId} and s.id = ${serverId}`);
   return row?.json ?? null;
@@ -44,7 +44,7 @@ export async function currentHealthOf(
     select coalesce(json_agg(json_build_object(
         'server_id', s.id, 'name', s.name, 'health_status', s.health_status, 'reason', s.health_reason,
         'since', rfc3339(s.health_since), 'latest_check', newest.json) order by s.name, s.id), '[]')::text as servers
-    from managed_servers s left join lateral (${newestCheck(shortCheckJson, readFrom)}) newest on true
+    from managed_servers s left join lateral (${newestCheck(db, shortCheckJson, readFrom)}) newest on true
     where s.organization_id = ${db.organizationId} and s.id = any(${serverIds}::uuid[])`);
   return servers;
 }
