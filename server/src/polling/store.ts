@@ -119,24 +119,17 @@ export async function loadServers(db: SystemTx, keys: readonly ServerKey[]): Pro
  */
 export async function lockServers(tx: SystemTx, keys: readonly ServerKey[]): Promise<PolledServer[]> {
   const rows: Row[] = [];
-  for (const [organizationId, ids] of [...byOrganization(keys)].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  const byOrganization = Map.groupBy(keys, key => key.organizationId);
+  for (const [organizationId, servers] of [...byOrganization].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const ids = servers.map(({ id }) => id);
     rows.push(
       ...(await tx.many<Row>(sql`
         select ${columns} from managed_servers
         where organization_id = ${organizationId} and id = any(${ids}::uuid[]) and status = 'active'
         for no key update`)),
     );
-  return rows.map(toServer);
-}
-
-function byOrganization(keys: readonly ServerKey[]): Map<OrganizationId, ServerId[]> {
-  const ids = new Map<OrganizationId, ServerId[]>();
-  for (const { organizationId, id } of keys) {
-    const others = ids.get(organizationId);
-    if (others === undefined) ids.set(organizationId, [id]);
-    else others.push(id);
   }
-  return ids;
+  return rows.map(toServer);
 }
 
 /** The servers somebody asked to have checked. */

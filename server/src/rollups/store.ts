@@ -231,13 +231,11 @@ export async function nextServers(
     after === null ? sql`true` : sql`(organization_id, id) > (${after.organizationId}, ${after.serverId})`;
   const rows = await db.many(sql<{ organization_id: OrganizationId; id: ServerId }>`
     select organization_id, id from managed_servers where ${isAfter} order by organization_id, id limit ${limit}`);
-  const chunks = new Map<OrganizationId, ServerId[]>();
-  for (const { organization_id, id } of rows) {
-    const ids = chunks.get(organization_id) ?? [];
-    chunks.set(organization_id, ids);
-    ids.push(id);
-  }
-  return [...chunks].map(([organizationId, serverIds]) => ({ organizationId, serverIds }));
+  const byOrganization = Map.groupBy(rows, row => row.organization_id);
+  return [...byOrganization].map(([organizationId, servers]) => ({
+    organizationId,
+    serverIds: servers.map(({ id }) => id),
+  }));
 }
 
 export type LateChunk = { organizationId: OrganizationId; periods: PeriodOf[] };
