@@ -56,6 +56,7 @@ export async function pollHealth(
   const startedMs = parts.clock.monotonicMs();
   const { server: asked } = entry;
   const look = parts.secondLook.begin(entry);
+  const wasSeeing = parts.sight.reachedLately(startedMs);
   const own = { outcome: await askHealth(parts, entry), durationMs: parts.clock.monotonicMs() - startedMs };
   // What was found at an address that is not the server's any more says nothing of it.
   const isMoved = (): boolean => !isAskedLike(entry.server, asked);
@@ -63,7 +64,7 @@ export async function pollHealth(
     look?.giveUp();
     return null;
   }
-  notice(parts, entry, own.outcome);
+  notice(parts, entry, { found: own.outcome, wasSeeing });
   if (entry.gone) look?.giveUp();
   const weighed = look === null || entry.gone ? own : await look.weigh(own);
   if (isMoved()) return null;
@@ -159,14 +160,18 @@ export async function pollMetrics(parts: PollParts, entry: Entry, startedAfter: 
  * What this worker found tells of its own sight. Only who was well before tells anything by not answering; who
  * answers shows that we see, whoever it is.
  */
-function notice(parts: PollParts, entry: Entry, found: CheckOutcome): void {
+function notice(
+  parts: PollParts,
+  entry: Entry,
+  { found, wasSeeing }: { found: CheckOutcome; wasSeeing: boolean },
+): void {
   const { sight, clock } = parts;
   const { state, id } = entry.server;
   const reached = isReached(found);
   const failed = isUnanswered(found);
   const nowMs = clock.monotonicMs();
   const wasWell = !isDown(state) && (state.lastSeenAt !== null || state.reason === 'observer_fault');
-  if (reached || (failed && wasWell)) sight.see({ id, site: entry.site, reached, atMs: nowMs });
+  if (reached || (failed && wasWell)) sight.see({ id, site: entry.site, reached, wasSeeing, atMs: nowMs });
   if (failed && !isDown(state)) parts.onDoubt(entry);
 }
 

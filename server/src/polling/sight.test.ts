@@ -20,7 +20,8 @@ function watch(sites: readonly string[], perSite: number) {
       for (let n = 0; n < count; n += 1) {
         nowMs += intervalMs / fleet.length;
         const server = fleet[Math.round(nowMs / (intervalMs / fleet.length)) % fleet.length]!;
-        sight.see({ ...server, reached: reached(server), atMs: nowMs });
+        const wasSeeing = sight.reachedLately(nowMs);
+        sight.see({ ...server, reached: reached(server), wasSeeing, atMs: nowMs });
       }
     },
     round(reached: (server: { id: string; site: string }) => boolean): void {
@@ -90,6 +91,17 @@ it('we are blind where nobody answers any more after some had failed by themselv
   }
 });
 
+it('we are blind where a few answered for a moment in between: who failed before and after has not failed by itself', () => {
+  const fleet = watch(['a', 'b', 'c', 'd'], 2);
+  fleet.round(all);
+  for (let round = 0; round < 4; round += 1) fleet.round(nobody);
+  fleet.check(2, all);
+  for (let round = 0; round < 4; round += 1) {
+    fleet.round(nobody);
+    expect(fleet.isBlind()).toBe(true);
+  }
+});
+
 describe('we are not', () => {
   it('when one site of three fails, or a few servers of each', () => {
     const fleet = watch(['a', 'b', 'c'], 10);
@@ -156,11 +168,11 @@ it('does not count a failure of a server that was deleted since', () => {
     ['1', 'a'],
     ['2', 'b'],
   ] as const)
-    sight.see({ id, site, reached: false, atMs: 1 });
+    sight.see({ id, site, reached: false, wasSeeing: false, atMs: 1 });
   sight.forget('1');
-  sight.see({ id: '3', site: 'c', reached: false, atMs: 2 });
+  sight.see({ id: '3', site: 'c', reached: false, wasSeeing: false, atMs: 2 });
   expect(sight.blindSinceMs(2)).toBeNull();
-  sight.see({ id: '4', site: 'd', reached: false, atMs: 3 });
+  sight.see({ id: '4', site: 'd', reached: false, wasSeeing: false, atMs: 3 });
   expect(sight.blindSinceMs(3)).toBe(3);
 });
 
@@ -176,13 +188,14 @@ it('counts each server once, by its last check, and forgets it after an interval
       let atMs = 0;
       for (const { id, reached, waitMs } of checks) {
         atMs += waitMs;
-        sight.see({ id, site: `site ${Number(id) % 3}`, reached, atMs });
+        const wasSeeing = sight.reachedLately(atMs);
+        sight.see({ id, site: `site ${Number(id) % 3}`, reached, wasSeeing, atMs });
       }
       atMs += intervalMs;
       const fresh = createSight(policy);
       for (const id of ['1', '2', '3']) {
         atMs += 1;
-        const seen = { id, site: `site ${Number(id) % 3}`, reached: true, atMs };
+        const seen = { id, site: `site ${Number(id) % 3}`, reached: true, wasSeeing: true, atMs };
         sight.see(seen);
         fresh.see(seen);
       }

@@ -3,14 +3,19 @@
  * to, what has failed is our network, our resolver or this process, and nothing is said about any of them.
  */
 export type Sight = {
-  /** One check of a server: whether anything answered. `site` is what servers have in common that may fail as one. */
-  see(check: { id: string; site: string; reached: boolean; atMs: number }): void;
+  /**
+   * One check of a server: whether anything answered. `site` is what servers have in common that may fail as one,
+   * `wasSeeing` what `reachedLately` said when it was asked.
+   */
+  see(check: { id: string; site: string; reached: boolean; wasSeeing: boolean; atMs: number }): void;
   /** A server is not ours any more: it tells nothing of us, and nothing of it is kept. */
   forget(id: string): void;
   /** Since when we see nothing (monotonic), or null. */
   blindSinceMs(nowMs: number): number | null;
   /** Whether anybody was reached since then. */
   reachedSince(atMs: number): boolean;
+  /** Whether anybody was reached within the interval before. */
+  reachedLately(nowMs: number): boolean;
 };
 
 export type SightPolicy = {
@@ -40,7 +45,7 @@ export const sightPolicy = (healthIntervalMs: number): SightPolicy => ({
 
 type Site = { name: string; checks: number; failed: number };
 /** `isLast`: no later one of its server has come, and it is not too old. */
-type Check = { id: string; site: Site; reached: boolean; atMs: number; isLast: boolean };
+type Check = { id: string; site: Site; reached: boolean; wasSeeing: boolean; atMs: number; isLast: boolean };
 
 export function createSight(policy: SightPolicy): Sight {
   const last = new Map<string, Check>();
@@ -111,12 +116,15 @@ export function createSight(policy: SightPolicy): Sight {
   const isTooMuch = (): boolean =>
     failed >= policy.minFailing && failed > policy.blindShare * last.size && isWidespread();
 
-  /** Those that failed while we saw: somebody has answered since. */
+  /**
+   * Those that failed while we saw: somebody had answered before they were asked, and somebody has since. Who answers for
+   * a moment between two times of blindness tells nothing of who failed in the first one.
+   */
   function setApart(): void {
     if (lastReachedMs === setApartUntilMs) return;
     setApartUntilMs = lastReachedMs;
     for (const [id, check] of last) {
-      if (check.reached || check.atMs > lastReachedMs) continue;
+      if (check.reached || !check.wasSeeing || check.atMs > lastReachedMs) continue;
       apart.add(id);
       drop(id);
     }
@@ -141,11 +149,11 @@ export function createSight(policy: SightPolicy): Sight {
   }
 
   return {
-    see({ id, site, reached, atMs }) {
+    see({ id, site, reached, wasSeeing, atMs }) {
       if (reached) apart.delete(id);
       else if (apart.has(id)) return;
       supersede(last.get(id));
-      const check = { id, site: siteNamed(site), reached, atMs, isLast: true };
+      const check = { id, site: siteNamed(site), reached, wasSeeing, atMs, isLast: true };
       last.set(id, check);
       checks.push(check);
       count(check, 1);
@@ -162,6 +170,7 @@ export function createSight(policy: SightPolicy): Sight {
       return blindSinceMs;
     },
     reachedSince: atMs => lastReachedMs >= atMs,
+    reachedLately: nowMs => lastReachedMs >= nowMs - policy.windowMs,
   };
 }
 
