@@ -14,6 +14,8 @@ import { keyOf } from './ledger.ts';
 import { createMemoryQuestions } from './memory-questions.ts';
 import { epochMs } from './process.ts';
 
+/** By epoch. `untilMs`: when it was given back or somebody else's began; null: it has not ended. */
+type HeldLease = { owner: WorkerId; slot: number; sinceMs: number; untilMs: number | null };
 type Slot = { owner: WorkerId | null; epoch: number; expiresMs: number };
 type Worker = WorkerRow & { heartbeatMs: number; conditions: Conditions };
 type ServerRow = PolledServer & { epoch: number; seq: number };
@@ -31,7 +33,7 @@ export function createMemoryTables(nowMs: () => number) {
   const checks = new Map<string, HealthCheckRow>();
   const metrics = new Set<string>();
   const events: StoredEvent[] = [];
-  const leases = new Map<number, { owner: WorkerId; slot: number; sinceMs: number }>();
+  const leases = new Map<number, HeldLease>();
   const applied: AppliedWrite[] = [];
   const fenced: HealthWrite[] = [];
   const questions = createMemoryQuestions(nowMs);
@@ -44,7 +46,12 @@ export function createMemoryTables(nowMs: () => number) {
   };
   const tell = (subject: WorkerId, change: 'joined' | 'left' | 'gave_back'): void =>
     append(installation, { type: 'workers.changed', subject, data: { change } });
+  const end = ({ epoch }: Slot): void => {
+    const lease = leases.get(epoch);
+    if (lease !== undefined) lease.untilMs ??= nowMs();
+  };
   const free = (slot: Slot): void => {
+    end(slot);
     slot.owner = null;
     slot.expiresMs = 0;
   };
@@ -127,9 +134,10 @@ export function createMemoryTables(nowMs: () => number) {
       for (const [index, slot] of slots.entries()) {
         if (claimed.length >= count) break;
         if (slot.owner !== null && slot.expiresMs >= nowMs()) continue;
+        end(slot);
         lastEpoch += 1;
         Object.assign(slot, { owner, epoch: lastEpoch, expiresMs: nowMs() + leaseMs });
-        leases.set(lastEpoch, { owner, slot: index, sinceMs: nowMs() });
+        leases.set(lastEpoch, { owner, slot: index, sinceMs: nowMs(), untilMs: null });
         claimed.push({ slot: index, epoch: lastEpoch });
       }
       return claimed;

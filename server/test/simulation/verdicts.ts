@@ -1,5 +1,6 @@
 import { type Basis, basisOf, type Cause, statusesOn, transitions } from '../../src/health/transitions.ts';
 import type { HealthChange, HealthWrite } from '../../src/polling/store.ts';
+import { slotOf } from '../../src/servers/server.ts';
 import { isWitnessed } from './ledger.ts';
 import type { AppliedWrite } from './memory-tables.ts';
 import { type Poll, wallMs } from './network.ts';
@@ -120,7 +121,7 @@ type Evidence = {
   judge(poll: Poll): readonly Cause[];
   /** Whether its row says what another worker found. */
   isTestified(poll: Poll): boolean;
-  /** How many servers its worker polled in the interval before it. */
+  /** How many servers its worker polled in the interval before it, and still had then. */
   polledBy(cause: Poll): number;
   /**
    * The checks up to the cause that found the same as it, in a row: those of its writer, and where they reach
@@ -168,9 +169,14 @@ function gather({ network, database, workers }: World): Evidence {
     polledBy({ by, heardMs }) {
       const since = heardMs! - healthIntervalMs;
       const polled = network.polls.filter(poll => poll.by === by && !poll.isTestimony);
-      return new Set(
-        polled.filter(({ askedMs }) => askedMs >= since && askedMs < heardMs!).map(({ server }) => server),
-      ).size;
+      const held = new Set(
+        [...leases.values()]
+          .filter(({ owner }) => processes.get(owner) === by)
+          .filter(({ sinceMs, untilMs }) => sinceMs <= heardMs! && (untilMs === null || untilMs > heardMs!))
+          .map(({ slot }) => slot),
+      );
+      const recent = polled.filter(({ askedMs }) => askedMs >= since && askedMs < heardMs!);
+      return new Set(recent.map(({ server }) => server).filter(({ id }) => held.has(slotOf(id)))).size;
     },
     causeOf(write, { at }) {
       const by = writerOf(write);
