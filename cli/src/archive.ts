@@ -4,7 +4,7 @@ import { StartupError } from '../../server/src/platform/errors.ts';
 import { restoreArchive } from '../../server/src/retention/restore.ts';
 import { type Archive, listArchives } from '../../server/src/retention/store.ts';
 import { withInstallation } from './database.ts';
-import { type Flags, runStoreCommand, type StoreCommand } from './store-command.ts';
+import { type Flags, oneOfCommands, runStoreCommand, type StoreCommand } from './store-command.ts';
 
 const USAGE = `Usage: npm run opsfleet -- archive list
        npm run opsfleet -- archive restore --partition NAME [flags]
@@ -90,13 +90,7 @@ function directoryOf(flag: string | undefined, { archive }: Settings): string {
 }
 
 /** `opsfleet archive`. Returns the exit code. */
-export async function archiveCommand([name, ...argv]: readonly string[]): Promise<number> {
-  if (name === '--help') {
-    console.log(USAGE);
-    return 0;
-  }
-  if (name === 'list') return runStoreCommand(list, argv);
-  if (name === 'restore') return runStoreCommand(restore, argv);
-  console.error(`opsfleet archive: say what: list or restore\n\n${USAGE}`);
-  return 2;
-}
+export const archiveCommand = oneOfCommands('archive', USAGE, {
+  list: argv => runStoreCommand(list, argv),
+  restore: argv => runStoreCommand(restore, argv),
+});

@@ -12,7 +12,7 @@ import { StartupError } from '../../server/src/platform/errors.ts';
 import { insertToken } from '../../server/src/tokens/store.ts';
 import { hashCredential, mintToken } from '../../server/src/tokens/token.ts';
 import { withInstallation } from './database.ts';
-import { type Flags, runStoreCommand, type StoreCommand } from './store-command.ts';
+import { type Flags, oneOfCommands, runStoreCommand, type StoreCommand } from './store-command.ts';
 
 const USAGE = `Usage: npm run opsfleet -- organization list
        npm run opsfleet -- organization create --name NAME
@@ -161,14 +161,8 @@ async function find(
 }
 
 /** `opsfleet organization`. Returns the exit code. */
-export async function organizationCommand([name, ...argv]: readonly string[]): Promise<number> {
-  if (name === '--help') {
-    console.log(USAGE);
-    return 0;
-  }
-  if (name === 'list') return runStoreCommand(list, argv);
-  if (name === 'create') return runStoreCommand(create, argv);
-  if (name === 'delete') return runStoreCommand(remove, argv);
-  console.error(`opsfleet organization: say what: list, create or delete\n\n${USAGE}`);
-  return 2;
-}
+export const organizationCommand = oneOfCommands('organization', USAGE, {
+  list: argv => runStoreCommand(list, argv),
+  create: argv => runStoreCommand(create, argv),
+  delete: argv => runStoreCommand(remove, argv),
+});

@@ -88,6 +88,23 @@ export async function runStoreCommand<F extends Flags>(
   }
 }
 
+type Run = (argv: readonly string[]) => Promise<number>;
+
+/** A command with commands of its own: runs the one that the first argument names, and returns its exit code. */
+export const oneOfCommands =
+  (name: string, usage: string, commands: Readonly<Record<string, Run>>): Run =>
+  async ([which, ...argv]) => {
+    if (which === '--help') {
+      console.log(usage);
+      return 0;
+    }
+    const run = Object.entries(commands).find(([known]) => known === which)?.[1];
+    if (run !== undefined) return run(argv);
+    const either = new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(Object.keys(commands));
+    console.error(`opsfleet ${name}: say what: ${either}\n\n${usage}`);
+    return 2;
+  };
+
 const exitCodeOf = (signal: 'SIGINT' | 'SIGTERM'): number => 128 + constants.signals[signal];
 
 /** The flags, or what is wrong with them. */
