@@ -12,28 +12,13 @@ import { HealthCheck } from './history-routes.ts';
 const maxServers = 1_000;
 
 const {
-  timestamp,
-  status,
-  reason,
-  response_time_ms,
-  database_healthy,
-  redis_healthy,
-  services_healthy,
-  error_message,
+  id: _id,
+  server_id: _serverId,
+  error_details: _details,
+  created_at: _createdAt,
+  ...short
 } = HealthCheck.properties;
-const ShortCheck = Type.Object(
-  {
-    timestamp,
-    status,
-    reason,
-    response_time_ms,
-    database_healthy,
-    redis_healthy,
-    services_healthy,
-    error_message,
-  },
-  { title: 'ShortHealthCheck', additionalProperties: false },
-);
+const ShortCheck = Type.Object(short, { title: 'ShortHealthCheck', additionalProperties: false });
 
 const HealthNow = Type.Object(
   {
