@@ -19,8 +19,10 @@ import { createEntry, type Entry, storedToken } from './roster.ts';
 import type { Look } from './second-look.ts';
 import { createSight, sightPolicy } from './sight.ts';
 import type { HealthWrite } from './store.ts';
+import { isUnanswered } from './witness.ts';
 
 const start = new Date('2026-11-01T00:00:00Z');
+const after = (ms: number): Date => new Date(start.getTime() + ms);
 const counts = { performed: 0, successful: 0, failed: 0, lastRun: null, lastDurationSeconds: null };
 
 let clock: FakeClock;
@@ -32,6 +34,7 @@ let written: HealthWrite[];
 let collected: number;
 /** Which rows of history were handed over. */
 let history: { health: string[]; metrics: number };
+let messages: (string | null)[];
 /** What somebody else is asked to look at. */
 let look: Look | null;
 /** Answers what was asked last. */
@@ -51,6 +54,7 @@ beforeEach(() => {
   clock = createFakeClock(start);
   [paths, written, collected, look] = [[], [], 0, null];
   history = { health: [], metrics: 0 };
+  messages = [];
   const egress: Egress = {
     ...createEgress({ policy: createEgressPolicy({ purpose: 'poll' }), clock, keepAliveMs: 1 }),
     get({ url }) {
@@ -68,6 +72,7 @@ beforeEach(() => {
     results: {
       health(row, write) {
         history.health.push(row.status);
+        messages.push(row.errorMessage);
         if (write !== null) written.push(write);
       },
       metrics(row, write) {
@@ -159,6 +164,42 @@ describe('a health check', () => {
     answer({ ok: false, reason: 'aborted', detail: '', durationMs: 1 });
     await done;
     expect([written, history.health]).toEqual([[], []]);
+  });
+
+  describe('that is held up with this process', () => {
+    const noAnswer: EgressFailure = { ok: false, reason: 'unreachable', detail: 'No route.', durationMs: 1 };
+
+    it.each([
+      ['by the clock that never jumps', () => clock.stall(32_000)],
+      ['by the one on the wall, as where the machine was suspended', () => clock.setWall(after(32_000))],
+    ])('says nothing where nobody answered it, %s', async (_name, holdUp) => {
+      const weighed: CheckOutcome[] = [];
+      look = { weigh: async own => (weighed.push(own.outcome), own), giveUp: () => undefined };
+      const seen: boolean[] = [];
+      parts.sight = { ...parts.sight, see: ({ reached }) => seen.push(reached) };
+      entry.server.state = { ...entry.server.state, consecutiveFailures: 2, lastSeenAt: start };
+      const done = pollHealth(parts, entry, null);
+      holdUp();
+      answer(noAnswer);
+      await done;
+      expect(history.health).toEqual(['error']);
+      expect(messages).toEqual(['No route.; this process was held up meanwhile, or its clock set, by 32 s']);
+      expect(written).toMatchObject([{ state: { status: 'healthy', consecutiveFailures: 2 } }]);
+      // Another worker would look now, and the check is dated then; and nothing is to be said of our sight.
+      expect([weighed.some(isUnanswered), seen]).toEqual([false, []]);
+    });
+
+    it('counts where the server answered, and where it took only as long as a check may take', async () => {
+      let done = pollHealth(parts, entry, null);
+      clock.stall(32_000);
+      answer(reply);
+      await done;
+      done = pollHealth(parts, entry, null);
+      clock.stall(10_500);
+      answer(noAnswer);
+      await done;
+      expect(history.health).toEqual(['critical', 'unreachable']);
+    });
   });
 
   it('counts although something else of its server was changed meanwhile', async () => {

@@ -41,6 +41,8 @@ export type PollParts = {
 
 // Connecting takes one round trip or it will not come to anything; answering may take a busy machine a while.
 const deadlines: Deadlines = { connectTimeoutMs: 3_000, totalTimeoutMs: 10_000 };
+/** A check that took longer was held up with this process. */
+const heldUpMs = deadlines.totalTimeoutMs + 1_000;
 
 /**
  * One health check from start to "handed over to be stored": ask, evaluate, remember. `startedAfter` is when
@@ -57,7 +59,11 @@ export async function pollHealth(
   const { server: asked } = entry;
   const look = parts.secondLook.begin(entry);
   const wasSeeing = parts.sight.reachedLately(startedMs);
-  const own = { outcome: await askHealth(parts, entry), durationMs: parts.clock.monotonicMs() - startedMs };
+  const answer = await askHealth(parts, entry);
+  const tookMs = parts.clock.monotonicMs() - startedMs;
+  // The monotonic clock stands while a machine is suspended.
+  const ageMs = Math.max(tookMs, parts.clock.now().getTime() - at.getTime());
+  const own = { outcome: unlessHeldUp(answer, ageMs), durationMs: tookMs };
   // What was found at an address that is not the server's any more says nothing of it.
   const isMoved = (): boolean => !isAskedLike(entry.server, asked);
   if (isMoved() || isAborted(own.outcome)) {
@@ -173,6 +179,19 @@ function notice(
   const wasWell = !isDown(state) && (state.lastSeenAt !== null || state.reason === 'observer_fault');
   if (reached || (failed && wasWell)) sight.see({ id, site: entry.site, reached, wasSeeing, atMs: nowMs });
   if (failed && !isDown(state)) parts.onDoubt(entry);
+}
+
+/**
+ * What was found, unless nobody answered and this process was held up meanwhile, or its machine suspended: the fault may
+ * be ours, and what another worker finds now says nothing of the time at which the check began.
+ */
+function unlessHeldUp(found: CheckOutcome, ageMs: number): CheckOutcome {
+  if (!isUnanswered(found) || ageMs <= heldUpMs) return found;
+  return {
+    kind: 'not_checked',
+    reason: 'local_fault',
+    detail: `${found.detail}; this process was held up meanwhile, or its clock set, by ${Math.round(ageMs / 1000)} s`,
+  };
 }
 
 /** What was found, unless the fault is ours: while we are blind, a server that does not answer was not checked. */
