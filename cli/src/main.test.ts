@@ -317,15 +317,34 @@ it('distributes no database that is not named, and no other flag', { timeout: PA
   });
 });
 
-it('distributes nothing where there is no Citus', { timeout: PATIENCE_MS }, async () => {
+/** That of the test run, of which nobody ever made anything. */
+function emptyDatabase(): string {
   const { host, port, user, database } = inject('postgres');
-  environment['DATABASE_URL'] =
-    `postgres://${user}@/${database}?host=${encodeURIComponent(host)}&port=${port}`;
+  return `postgres://${user}@/${database}?host=${encodeURIComponent(host)}&port=${port}`;
+}
+
+it('distributes nothing where there is no Citus', { timeout: PATIENCE_MS }, async () => {
+  environment['DATABASE_URL'] = emptyDatabase();
   expect(await run('db', 'distribute', '--dry-run')).toMatchObject({
     code: 1,
     printed: '',
     said: expect.stringContaining('the extension citus is not installed where the database is'),
   });
+});
+
+it('looks for organizations and archives only in a schema of its own version', {
+  timeout: PATIENCE_MS,
+}, async () => {
+  environment['DATABASE_URL'] = emptyDatabase();
+  for (const command of ['organization', 'archive']) {
+    expect(await run(command, 'list')).toMatchObject({
+      code: 1,
+      printed: '',
+      said: expect.stringMatching(
+        /: the schema is not of this version yet \(0001_\w+\.sql is next\); start opsfleet once/,
+      ),
+    });
+  }
 });
 
 const tiny = ['bench', '--servers', '5', '--health-interval', '0.5', '--metrics-interval', '0.5', '--json'];

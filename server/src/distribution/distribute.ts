@@ -3,7 +3,7 @@ import { advisoryLocks } from '../platform/advisory-locks.ts';
 import { hasCitus } from '../platform/citus.ts';
 import { type Database, type Queryable, type SystemDb, type SystemTx, sql } from '../platform/db.ts';
 import { StartupError } from '../platform/errors.ts';
-import { type Migration, pendingMigrations } from '../platform/migrate.ts';
+import { type Migration, requireCurrent } from '../platform/migrate.ts';
 import { seenByWorkers } from '../polling/slots.ts';
 import { faultsOf, withoutSubselects } from './faults.ts';
 import { type Kind, kindsOf } from './state.ts';
@@ -80,11 +80,7 @@ async function checkSchema(
   db: SystemDb,
   { migrations, placement = ours }: DistributeOptions,
 ): Promise<void> {
-  const pending = await pendingMigrations(client, migrations);
-  if (pending.length > 0)
-    throw new StartupError(
-      `the schema is not of this version yet (${pending[0]!.name} is next); start and stop opsfleet once`,
-    );
+  await requireCurrent(client, migrations);
   const faults = await faultsOf(db, placement);
   if (faults.length > 0)
     throw new StartupError(

@@ -61,12 +61,16 @@ export async function checkMigrations(
   return applied.at(-1)?.name ?? null;
 }
 
-/** Those that the database has not had yet. Refuses what `migrate` refuses, and changes nothing. */
-export async function pendingMigrations(
-  client: pg.Client,
-  migrations: readonly Migration[],
-): Promise<readonly Migration[]> {
-  return (await hasHistory(client)) ? missing(client, migrations) : migrations;
+/**
+ * Refuses a database whose schema is not of this version: one that lacks a migration, and what `migrate` refuses. Changes
+ * nothing.
+ */
+export async function requireCurrent(client: pg.Client, migrations: readonly Migration[]): Promise<void> {
+  const [next] = (await hasHistory(client)) ? await missing(client, migrations) : migrations;
+  if (next === undefined) return;
+  throw new StartupError(
+    `the schema is not of this version yet (${next.name} is next); start opsfleet once, which migrates it`,
+  );
 }
 
 async function missing(client: pg.Client, migrations: readonly Migration[]): Promise<readonly Migration[]> {
