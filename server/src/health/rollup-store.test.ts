@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { createTestDatabase, deleteAll, type TestDatabase } from '../../test/database.ts';
 import { killed, killedAfter } from '../../test/fakes/killed-database.ts';
 import { addOrganization, addServer, healthCheck } from '../../test/fleet.ts';
+import { assertProperty } from '../../test/property.ts';
 import type { OrganizationId, ServerId } from '../ids.ts';
 import { type SystemDb, sql } from '../platform/db.ts';
 import { ensurePartitions } from '../retention/maintain.ts';
@@ -179,29 +180,24 @@ it('is what adding up comes to, whatever is missing, comes late or twice, and wh
     }),
     { minLength: 1, maxLength: 4 },
   );
-  await fc.assert(
-    fc.asyncProperty(rowsOfAll, batches, async (drawn, steps) => {
-      await reset();
-      const rows = drawn.map(each => check(each.server, each.second * secondMs, each.status, each.ms));
-      const rest = [...rows];
-      let nowMs = 0;
-      for (const { size, minutes, killedAt } of steps) {
-        const batch = rest.splice(0, size);
-        await insertHealthChecks(db, batch, true);
-        await insertHealthChecks(db, batch);
-        nowMs += minutes * minuteMs;
-        await rollAt(nowMs, killedAt === undefined ? db : killedAfter(db, killedAt)).catch(
-          (error: unknown) => {
-            if (error !== killed) throw error;
-          },
-        );
-      }
-      await insertHealthChecks(db, rest);
-      await rollAt(4 * dayMs + minuteMs);
-      await expectAllAddedUp(rows, 4 * dayMs);
-    }),
-    { numRuns: 12, interruptAfterTimeLimit: 60_000 },
-  );
+  await assertProperty([rowsOfAll, batches], async (drawn, steps) => {
+    await reset();
+    const rows = drawn.map(each => check(each.server, each.second * secondMs, each.status, each.ms));
+    const rest = [...rows];
+    let nowMs = 0;
+    for (const { size, minutes, killedAt } of steps) {
+      const batch = rest.splice(0, size);
+      await insertHealthChecks(db, batch, true);
+      await insertHealthChecks(db, batch);
+      nowMs += minutes * minuteMs;
+      await rollAt(nowMs, killedAt === undefined ? db : killedAfter(db, killedAt)).catch((error: unknown) => {
+        if (error !== killed) throw error;
+      });
+    }
+    await insertHealthChecks(db, rest);
+    await rollAt(4 * dayMs + minuteMs);
+    await expectAllAddedUp(rows, 4 * dayMs);
+  });
 }, 90_000);
 
 /** Stores them in this order, with a pass after each, a day later. */
