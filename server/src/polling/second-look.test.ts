@@ -16,6 +16,7 @@ const answered: CheckOutcome = {
   version: null,
 };
 const timeout: CheckOutcome = { kind: 'failed', reason: 'timeout', detail: 'no connection', reached: false };
+const heldUp: CheckOutcome = { kind: 'not_checked', reason: 'local_fault', detail: 'held up' };
 
 let secondLook: SecondLook;
 /** What another worker finds; null: there is none. */
@@ -96,6 +97,13 @@ describe('a server that another worker reaches and this one does not', () => {
     other = null;
     expect(await check(timeout)).toBe('timeout');
     expect(secondLook.outOfReach()).toBe(1);
+  });
+
+  it('is still told of after a check that failed here, and looked at by both', async () => {
+    await check(timeout);
+    expect(await check(heldUp)).toBe('local_fault');
+    expect(secondLook.outOfReach()).toBe(1);
+    expect(await check(timeout)).toBe('ok');
   });
 
   it('is forgotten with its entry', async () => {
