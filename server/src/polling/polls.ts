@@ -5,6 +5,7 @@ import type { HealthCheckRow } from '../health/history.ts';
 import type { ParsedMetrics } from '../metrics/metric.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Egress } from '../platform/egress/client.ts';
+import { stalledMs } from '../platform/egress/exchange.ts';
 import type { Instruments } from '../platform/instruments.ts';
 import type { Secret } from '../platform/keyring.ts';
 import type { OpenedServerToken, SealedServerToken } from '../secrets/secrets.ts';
@@ -42,7 +43,7 @@ export type PollParts = {
 // Connecting takes one round trip or it will not come to anything; answering may take a busy machine a while.
 const deadlines: Deadlines = { connectTimeoutMs: 3_000, totalTimeoutMs: 10_000 };
 /** A check that took longer was held up with this process. */
-const heldUpMs = deadlines.totalTimeoutMs + 1_000;
+const heldUpMs = deadlines.totalTimeoutMs + stalledMs;
 
 /**
  * One health check from start to "handed over to be stored": ask, evaluate, remember. `startedAfter` is when

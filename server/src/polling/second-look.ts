@@ -60,7 +60,7 @@ export function createSecondLook(options: {
           const { finding, because } = weigh(own, other ?? null);
           options.instruments.witnessed.inc({ because });
           if (because === 'contradicted') contradicted.set(entry, (contradicted.get(entry) ?? 0) + 1);
-          // What failed here before anything was asked says nothing of whom we reach.
+          // What failed on this machine says nothing of whom it reaches.
           else if (because === 'own_answer' && finding.outcome.reason !== 'local_fault')
             contradicted.delete(entry);
           else if (because === 'confirmed' && contradicted.has(entry)) contradicted.set(entry, 0);

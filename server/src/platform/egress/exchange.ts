@@ -39,8 +39,8 @@ export type Ask = {
   signal: AbortSignal | undefined;
 };
 
-// Later than this, the event loop was held up, and what the timer says is about us and not about the server.
-const stalledMs = 1_000;
+/** Later than this after a deadline, this process was held up, and that nobody answered is about us and not the server. */
+export const stalledMs = 1_000;
 
 /** What a deadline means, by the step that it found the connection at. */
 const overdue: Readonly<Record<ConnectStage, readonly [EgressReason, string]>> = {
