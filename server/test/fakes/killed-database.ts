@@ -3,6 +3,11 @@ import type { Database, Queryable, SystemDb, SystemTx, TenantTx } from '../../sr
 /** What a database throws that has been killed by `killedAfter`. */
 export const killed = new Error('killed');
 
+/** For `catch`: whoever was killed says no more, and every other fault is one. */
+export function unlessKilled(error: unknown): void {
+  if (error !== killed) throw error;
+}
+
 /** What comes before each step of a process that is killed after so many. */
 export function createSteps(count: number): () => void {
   let left = count;
