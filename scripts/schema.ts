@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { systemClock } from '../server/src/platform/clock.ts';
 import { openDatabase, type Queryable, sql } from '../server/src/platform/db.ts';
 import { createLog } from '../server/src/platform/log.ts';
-import { migrate, readMigrations } from '../server/src/platform/migrate.ts';
+import { migrate, readOwnMigrations } from '../server/src/platform/migrate.ts';
 import { startEmbeddedPostgres } from '../server/src/platform/postgres/embedded.ts';
 
 /**
@@ -149,7 +149,7 @@ async function schemaOfToday(): Promise<string> {
       log,
     });
     const client = await db.dedicated();
-    await migrate(client, await readMigrations(join(root, 'server/migrations')));
+    await migrate(client, await readOwnMigrations());
     await client.end();
     const page = await describeSchema(db.system);
     await db.close();

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
-import { migrationsDirectory } from '../../server/src/app.ts';
 import { clusterFolder } from '../../server/src/backup/contents.ts';
 import { type Database, openDatabase } from '../../server/src/platform/db.ts';
 import { StartupError } from '../../server/src/platform/errors.ts';
-import { readMigrations, requireCurrent } from '../../server/src/platform/migrate.ts';
+import { readOwnMigrations, requireCurrent } from '../../server/src/platform/migrate.ts';
 import { applicationDatabase, applicationRole } from '../../server/src/platform/postgres/cluster.ts';
 import { statIfThere } from '../../server/src/platform/postgres/files.ts';
 import { isInstanceLocked } from '../../server/src/platform/postgres/instance-lock.ts';
@@ -34,7 +33,7 @@ async function closing<T>(db: Database, work: (db: Database) => Promise<T>): Pro
 async function enter(db: Database): Promise<string | null> {
   const client = await db.dedicated();
   try {
-    await requireCurrent(client, await readMigrations(migrationsDirectory));
+    await requireCurrent(client, await readOwnMigrations());
   } finally {
     await client.end();
   }

@@ -1,10 +1,9 @@
-import { migrationsDirectory } from '../../server/src/app.ts';
 import { processSettings } from '../../server/src/config.ts';
 import { distribute } from '../../server/src/distribution/distribute.ts';
 import { openDatabase } from '../../server/src/platform/db.ts';
 import { AppError, StartupError } from '../../server/src/platform/errors.ts';
 import { createLog } from '../../server/src/platform/log.ts';
-import { readMigrations } from '../../server/src/platform/migrate.ts';
+import { readOwnMigrations } from '../../server/src/platform/migrate.ts';
 
 const USAGE = `Usage: npm run opsfleet -- db distribute [--dry-run]
 
@@ -41,7 +40,7 @@ async function distributeDatabase(isDryRun: boolean): Promise<void> {
     throw new StartupError(
       'DATABASE_URL is not set. The embedded database is one machine; name the coordinator of a Citus cluster',
     );
-  const migrations = await readMigrations(migrationsDirectory);
+  const migrations = await readOwnMigrations();
   const db = openDatabase({
     connection: { connectionString: databaseUrl },
     poolSize: 1,

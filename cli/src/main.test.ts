@@ -5,13 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
-import { migrationsDirectory } from '../../server/src/app.ts';
 import { newId } from '../../server/src/ids.ts';
 import { ensureOrganization } from '../../server/src/organizations/store.ts';
 import { systemClock } from '../../server/src/platform/clock.ts';
 import { type Database, openDatabase } from '../../server/src/platform/db.ts';
 import { createLog } from '../../server/src/platform/log.ts';
-import { migrate, readMigrations } from '../../server/src/platform/migrate.ts';
+import { migrate, readOwnMigrations } from '../../server/src/platform/migrate.ts';
 import { startEmbeddedPostgres } from '../../server/src/platform/postgres/embedded.ts';
 import { expirePartitions } from '../../server/src/retention/expire.ts';
 import { ensurePartitions, ensurePartitionsFor } from '../../server/src/retention/maintain.ts';
@@ -269,7 +268,7 @@ async function withMigrated<T>(connection: pg.ClientConfig, work: (db: Database)
   const db = openDatabase({ connection, poolSize: 2, statementTimeoutMs: 0, log });
   try {
     const client = await db.dedicated();
-    await migrate(client, await readMigrations(migrationsDirectory));
+    await migrate(client, await readOwnMigrations());
     await client.end();
     return await work(db);
   } finally {

@@ -21,7 +21,7 @@ import { mountDashboard } from './platform/http/static.ts';
 import { createInstruments, exposeEgress, exposePolls } from './platform/instruments.ts';
 import { createKeyring, type Keyring, type MasterKeys } from './platform/keyring.ts';
 import type { Log } from './platform/log.ts';
-import { migrate, readMigrations } from './platform/migrate.ts';
+import { migrate, readOwnMigrations } from './platform/migrate.ts';
 import { runLoop } from './platform/runtime/loop.ts';
 import { openSpool, type Spool } from './platform/spool.ts';
 import { claimSpoolDirectory, spoolFilesOf } from './platform/spool-directory.ts';
@@ -63,9 +63,7 @@ export type App = {
   stop(): Promise<void>;
 };
 
-const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-export const migrationsDirectory = here('../migrations');
-const dashboardDirectory = here('../../web/dist');
+const dashboardDirectory = fileURLToPath(new URL('../../web/dist', import.meta.url));
 
 const databaseTimeoutMs = 30_000;
 // Reads that take longer than this are no use to the person who waits for them.
@@ -108,7 +106,7 @@ async function openChecked({ settings, connection, clock, log }: AppOptions): Pr
 async function prepareDatabase(db: Database, { settings, clock, log }: AppOptions): Promise<boolean> {
   const client = await db.dedicated();
   try {
-    const applied = await migrate(client, await readMigrations(migrationsDirectory));
+    const applied = await migrate(client, await readOwnMigrations());
     if (applied.length > 0) log.info({ applied }, 'database schema brought up to date');
   } finally {
     await client.end();

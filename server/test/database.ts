@@ -1,10 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { Client, type ClientConfig } from 'pg';
 import { inject } from 'vitest';
 import { type Database, openDatabase, type Queryable, sql } from '../src/platform/db.ts';
 import { createLog } from '../src/platform/log.ts';
-import { type Migration, migrate, readMigrations } from '../src/platform/migrate.ts';
+import { type Migration, migrate, readOwnMigrations } from '../src/platform/migrate.ts';
 import { ensurePartitions } from '../src/retention/maintain.ts';
 import { partitionOf } from '../src/retention/partitions.ts';
 
@@ -15,8 +14,6 @@ export type TestDatabase = {
   /** Drops the database. Throws when somebody still holds a connection to it, and says who. */
   close(): Promise<void>;
 };
-
-const migrationsDirectory = join(import.meta.dirname, '../migrations');
 
 // Any constant will do: it only meets other test files of the same run.
 const templateLockKey = 7_700_901;
@@ -72,7 +69,7 @@ async function ensureTemplate(
   admin: Client,
   server: { host: string; port: number; user: string },
 ): Promise<string> {
-  const migrations = await readMigrations(migrationsDirectory);
+  const migrations = await readOwnMigrations();
   const name = templateName(migrations, new Date());
   await admin.query('select pg_advisory_lock($1)', [templateLockKey]);
   try {

@@ -1,11 +1,10 @@
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Clock } from '../platform/clock.ts';
 import { type Database, openDatabase, sql } from '../platform/db.ts';
 import { StartupError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
-import { checkMigrations, readMigrations } from '../platform/migrate.ts';
+import { checkMigrations, readOwnMigrations } from '../platform/migrate.ts';
 import { type Bundle, installBinaries } from '../platform/postgres/binaries.ts';
 import { applicationDatabase, superuser } from '../platform/postgres/cluster.ts';
 import { type Address, withSuperuser } from '../platform/postgres/connection.ts';
@@ -16,8 +15,6 @@ import { stopPostmaster } from '../platform/postgres/postmaster.ts';
 import type { Scratch } from '../platform/postgres/settle.ts';
 import { clusterFolder } from './contents.ts';
 import type { Backup } from './read.ts';
-
-const migrationsDirectory = fileURLToPath(new URL('../../migrations', import.meta.url));
 
 /** The settings that say where the database and its master key are. */
 export type StoreSettings = { dataDir: string; masterKey: string | null; masterKeyFile: string | null };
@@ -51,7 +48,7 @@ const patienceMs = 6 * 3_600_000;
 export async function migrationOf(db: Database): Promise<string | null> {
   const client = await db.dedicated();
   try {
-    return await checkMigrations(client, await readMigrations(migrationsDirectory));
+    return await checkMigrations(client, await readOwnMigrations());
   } finally {
     await client.end();
   }

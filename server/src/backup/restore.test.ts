@@ -9,7 +9,7 @@ import { StartupError } from '../platform/errors.ts';
 import { createKeyring } from '../platform/keyring.ts';
 import { createLog } from '../platform/log.ts';
 import { parseMasterKeys } from '../platform/master-key.ts';
-import { migrate, readMigrations } from '../platform/migrate.ts';
+import { migrate, readOwnMigrations } from '../platform/migrate.ts';
 import { openDataDir } from '../platform/postgres/data-dir.ts';
 import type { EmbeddedPostgres } from '../platform/postgres/embedded.ts';
 import { makeBackup } from './backup.ts';
@@ -55,7 +55,7 @@ afterAll(async () => {
 async function fill(postgres: EmbeddedPostgres): Promise<void> {
   const client = new Client({ ...postgres.connection, options: '-c opsfleet.organization=*' });
   await client.connect();
-  await migrate(client, await readMigrations(join(import.meta.dirname, '../../migrations')));
+  await migrate(client, await readOwnMigrations());
   const [organization, key, worker] = ['01', '02', '03'].map(
     end => `01a22474-f742-751e-a7c3-2981fc4ab1${end}`,
   ) as [string, string, string];

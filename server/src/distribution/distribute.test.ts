@@ -1,17 +1,16 @@
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/database.ts';
 import { type CitusStandIn, standInForCitus } from '../../test/fakes/citus-stand-in.ts';
 import { addOrganization, addServer } from '../../test/fleet.ts';
 import { type Database, openDatabase, type Sql, sql } from '../platform/db.ts';
 import { createLog } from '../platform/log.ts';
-import { readMigrations } from '../platform/migrate.ts';
+import { readOwnMigrations } from '../platform/migrate.ts';
 import { deleteServer } from '../servers/store.ts';
 import { distribute } from './distribute.ts';
 import { isDistributed } from './state.ts';
 import { placement } from './tables.ts';
 
-const migrations = await readMigrations(join(import.meta.dirname, '../../migrations'));
+const migrations = await readOwnMigrations();
 
 let database: TestDatabase;
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
-import { type Migration, migrate, readMigrations } from './migrate.ts';
+import { type Migration, migrate, readMigrations, readOwnMigrations } from './migrate.ts';
 
 describe('reading the files', () => {
   let directory: string;
@@ -89,7 +89,7 @@ describe('migrating', () => {
   };
 
   it('brings an empty database to today, and finds nothing to do the second time', async () => {
-    const migrations = await readMigrations(join(import.meta.dirname, '../../migrations'));
+    const migrations = await readOwnMigrations();
     await onEmptyDatabase(async open => {
       const client = await open();
       expect(await migrate(client, migrations)).toEqual(migrations.map(each => each.name));
@@ -109,7 +109,7 @@ describe('migrating', () => {
   });
 
   it('is done once by any number of processes that start at once', async () => {
-    const migrations = await readMigrations(join(import.meta.dirname, '../../migrations'));
+    const migrations = await readOwnMigrations();
     await onEmptyDatabase(async open => {
       const starters = await Promise.all([open(), open(), open(), open()]);
       const applied = await Promise.all(starters.map(client => migrate(client, migrations)));

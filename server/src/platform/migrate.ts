@@ -22,6 +22,10 @@ export async function readMigrations(directory: string): Promise<Migration[]> {
   return migrations;
 }
 
+/** Those of this version of the program: its schema. */
+export const readOwnMigrations = (): Promise<Migration[]> =>
+  readMigrations(join(import.meta.dirname, '../../migrations'));
+
 /**
  * Brings the database to the newest schema: plain SQL, forward only, each file in a transaction of its own
  * together with the row that records it. The session lock lets any number of processes start at once; it is
